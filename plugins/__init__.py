@@ -1,0 +1,1 @@
+"""First-party components; they come in through the same entry points as a stranger's."""

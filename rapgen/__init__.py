@@ -1,0 +1,3 @@
+"""rapgen: a line of text in, a rap instrumental out."""
+
+__version__ = "0.1.0"

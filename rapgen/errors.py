@@ -1,0 +1,29 @@
+"""Every error a user can cause: one line that says what is wrong and what to do about it (exit code 2)."""
+
+
+class RapgenError(Exception):
+    """Base of all errors a user can cause; the CLI prints its message alone and exits with 2."""
+
+
+class RecipeError(RapgenError):
+    """A recipe that does not parse, or names an unknown key, option or component."""
+
+
+class PluginError(RapgenError):
+    """A plugin that is missing, broken, or answers with the wrong shape, dtype or range."""
+
+
+class AudioError(RapgenError):
+    """Audio that cannot be read, is empty, or cannot be written."""
+
+
+class PromptError(RapgenError):
+    """A prompt that cannot be acted on: empty, absurdly long, a length out of range."""
+
+
+class ModelError(RapgenError):
+    """A run or bundle that is missing, incomplete or damaged."""
+
+
+class MismatchError(ModelError):
+    """Two artefacts that were not made for each other: an identity differs in more than its version."""
