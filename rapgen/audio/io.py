@@ -1,0 +1,78 @@
+"""Read and write audio files: soundfile first, PyAV for what it does not know; torchaudio never."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+
+from rapgen.errors import AudioError
+from rapgen.files import atomic
+
+
+def read_audio(path: str | Path, *, sample_rate: int | None = None, mono: bool = False) -> tuple[np.ndarray, int]:
+    """f32 [C, S] and its rate in Hz, resampled to `sample_rate` and mixed down if asked.
+
+    Raises AudioError where the file is missing, empty, silent of samples, or not audio.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise AudioError(f"no audio file at {path}")
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        audio = samples.T
+    except soundfile.LibsndfileError:
+        audio, rate = _read_av(path)
+    if audio.shape[1] == 0:
+        raise AudioError(f"{path} holds no audio; give a file with at least one sample")
+    if not np.isfinite(audio).all():
+        raise AudioError(f"{path} holds samples that are not numbers; convert it to 16 bit PCM first")
+    if mono:
+        audio = audio.mean(0, keepdims=True)
+    if sample_rate is not None and rate != sample_rate:
+        audio, rate = resample(audio, rate, sample_rate), sample_rate
+    return np.ascontiguousarray(audio, np.float32), rate
+
+
+def _read_av(path: Path) -> tuple[np.ndarray, int]:
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.audio[0]
+            resampler = av.AudioResampler(format="fltp", rate=stream.rate)
+            frames: list[Any] = [f for frame in container.decode(stream) for f in resampler.resample(frame)]
+            frames += resampler.resample(None)
+            chunks = [f.to_ndarray() for f in frames]
+            rate = int(stream.rate)
+    except (av.error.FFmpegError, IndexError, OSError):
+        raise AudioError(f"{path} cannot be read as audio; give a WAV, FLAC, MP3, M4A or Opus file") from None
+    return (np.concatenate(chunks, 1) if chunks else np.zeros((1, 0), np.float32)), rate
+
+
+def write_wav(path: str | Path, audio: np.ndarray, sample_rate: int) -> None:
+    """Write f32 [C, S] as 16 bit PCM, whole or not at all; AudioError where it cannot be encoded."""
+    pcm = np.round(np.clip(audio, -1, 1) * 32767).astype(np.int16)
+    with atomic(Path(path)) as temporary:
+        try:
+            soundfile.write(temporary, pcm.T, sample_rate, format="WAV", subtype="PCM_16")
+        except soundfile.LibsndfileError as error:
+            raise AudioError(f"cannot write {path}: {error.error_string}; free some space or choose another place") from None
+
+
+def resample(audio: np.ndarray, rate: int, to_rate: int) -> np.ndarray:
+    """f32 [C, S] at `rate` Hz -> f32 [C, S * to_rate / rate] at `to_rate` Hz."""
+    if rate == to_rate:
+        return audio
+    return soxr.resample(audio.T, rate, to_rate, quality="HQ").T.astype(np.float32)
+
+
+def fit_channels(audio: np.ndarray, channels: int) -> np.ndarray:
+    """f32 [C, S] -> f32 [channels, S]: mixed down to mono, or mono repeated."""
+    if audio.shape[0] == channels:
+        return audio
+    mono = audio.mean(0, keepdims=True)
+    return mono if channels == 1 else np.repeat(mono, channels, 0)

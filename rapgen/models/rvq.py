@@ -1,0 +1,122 @@
+"""Residual vector quantization with codebooks that follow the data by moving averages."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rapgen.models.kmeans import kmeans, nearest
+
+_DEAD_SHARE = 0.1  # of an even share of the vectors; a code used less is revived
+_START_ITERATIONS = 10
+
+
+class ResidualVQ(nn.Module):
+    """Each codebook quantizes what the ones before it left over (SoundStream, section III-C).
+
+    The codebooks are buffers, set by k-means from the first training batch, moved by exponential averages
+    (`decay`) and revived from the batch where unused. `dropout` is the share of items (the first dimension)
+    that hear only a random number of codebooks in training. Always computes in fp32, autocast or not.
+    """
+
+    codebooks: Tensor  # f32 [Q, K, D]
+    usage: Tensor  # f32 [Q, K], the share of vectors each code takes
+    is_started: Tensor  # bool []
+
+    def __init__(
+        self, *, dim: int, codebook_size: int, num_codebooks: int, decay: float = 0.99, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.codebook_size = codebook_size
+        self.num_codebooks = num_codebooks
+        self.decay = decay
+        self.dropout = dropout
+        self.register_buffer("codebooks", torch.zeros(num_codebooks, codebook_size, dim))
+        self.register_buffer("usage", torch.full((num_codebooks, codebook_size), 1 / codebook_size))
+        self.register_buffer("is_started", torch.tensor(False))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Quantize; in training also move the codebooks. Draws from torch's global generator.
+
+        f32 [..., D] -> (f32 [..., D] with straight-through gradient, int64 [..., Q], commitment loss f32 []).
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            flat = x.float().reshape(-1, self.dim)
+            if self.training and not self.is_started:
+                self.fit(flat, seed=int(torch.randint(2**31, ())), iterations=_START_ITERATIONS)
+            quantized, codes, commitment = self._quantize(flat, self._draw_keeps(x))
+            straight_through = flat + (quantized - flat).detach()
+        return straight_through.reshape(x.shape), codes.reshape(*x.shape[:-1], -1), commitment
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        """f32 [..., D] -> int64 [..., Q]."""
+        residual = x.float().reshape(-1, self.dim)
+        codes = []
+        for codebook in self.codebooks:
+            index = nearest(residual, codebook)[1]
+            residual = residual - codebook[index]
+            codes.append(index)
+        return torch.stack(codes, -1).reshape(*x.shape[:-1], -1)
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor) -> Tensor:
+        """int64 [..., q] -> f32 [..., D], for the first q <= Q codebooks."""
+        books = self.codebooks[: codes.shape[-1]]
+        return torch.stack([F.embedding(codes[..., q], book) for q, book in enumerate(books)]).sum(0)
+
+    @torch.no_grad()
+    def fit(self, x: Tensor, *, seed: int, iterations: int = 20) -> None:
+        """Set all codebooks at once by residual k-means on f32 [N, D]."""
+        residual = x.detach().float()
+        for q in range(self.num_codebooks):
+            book = kmeans(residual, self.codebook_size, seed=seed + q, iterations=iterations)
+            self.codebooks[q] = book
+            residual = residual - book[nearest(residual, book)[1]]
+        self.usage.fill_(1 / self.codebook_size)
+        self.is_started.fill_(True)
+
+    def perplexity(self) -> Tensor:
+        """How many codes of each codebook are in use, in effect: f32 [Q], 1 .. codebook_size."""
+        share = self.usage / self.usage.sum(1, keepdim=True)
+        return torch.special.entr(share).sum(1).exp()
+
+    def _quantize(self, flat: Tensor, keeps: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        residual, quantized = flat, torch.zeros_like(flat)
+        codes, losses = [], []
+        for q in range(self.num_codebooks):
+            index = nearest(residual.detach(), self.codebooks[q])[1]
+            chosen = self.codebooks[q][index]
+            losses.append(F.mse_loss(residual, chosen))
+            if self.training:
+                self._follow(q, residual.detach(), index)
+            residual = residual - chosen
+            quantized = quantized + (chosen if keeps is None else chosen * (q < keeps))
+            codes.append(index)
+        return quantized, torch.stack(codes, -1), torch.stack(losses).mean()
+
+    def _draw_keeps(self, x: Tensor) -> Tensor | None:
+        """Codebooks heard by each vector, int64 [N, 1]; None where all hear all."""
+        if not self.training or self.dropout == 0:
+            return None
+        items = len(x)
+        count = torch.randint(1, self.num_codebooks + 1, (items,))
+        count = torch.where(torch.rand(items) < self.dropout, count, self.num_codebooks)
+        vectors_per_item = x.numel() // (items * self.dim)
+        return count.repeat_interleave(vectors_per_item).unsqueeze(1).to(x.device)
+
+    @torch.no_grad()
+    def _follow(self, q: int, residual: Tensor, index: Tensor) -> None:
+        """Move codebook q towards the vectors it was given, then revive its dead codes."""
+        book, usage = self.codebooks[q], self.usage[q]
+        share = torch.bincount(index, minlength=self.codebook_size).float() / len(index)
+        mean = torch.zeros_like(book).index_add_(0, index, residual) / len(index)
+        usage.lerp_(share, 1 - self.decay)
+        book += (1 - self.decay) * (mean - share.unsqueeze(1) * book) / usage.clamp(min=1e-9).unsqueeze(1)
+        dead = usage < _DEAD_SHARE / self.codebook_size
+        order = torch.randperm(len(residual)).to(index.device)
+        rows = order[(dead.cumsum(0) - 1).clamp(min=0) % len(residual)]
+        book.copy_(torch.where(dead.unsqueeze(1), residual[rows], book))
+        usage.masked_fill_(dead, 1 / self.codebook_size)

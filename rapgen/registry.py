@@ -1,0 +1,160 @@
+"""Discover plugins, and build components by role and name with their options checked first."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import logging
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
+from typing import Any
+
+import pluggy
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from rapgen import hookspecs
+from rapgen.errors import PluginError, RecipeError
+from rapgen.interfaces import ROLES
+
+log = logging.getLogger(__name__)
+GROUP = "rapgen"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A component that a plugin offers."""
+
+    role: str
+    name: str
+    factory: Callable[..., Any]
+    plugin: str
+    distribution: str
+    version: str
+
+    @property
+    def summary(self) -> str:
+        """The first line of the factory's docstring."""
+        return (inspect.getdoc(self.factory) or "").partition("\n")[0]
+
+
+@dataclass
+class Registry:
+    """All offers by (role, name); more than one offer of a name is an error when that name is used."""
+
+    manager: pluggy.PluginManager
+    offers: dict[tuple[str, str], list[Offer]] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)  # plugin -> what it raised
+
+    def names(self, role: str) -> list[str]:
+        """Names on offer for a role, sorted."""
+        return sorted(name for r, name in self.offers if r == role)
+
+    def find(self, role: str, name: str) -> Offer:
+        """The one offer of a name; RecipeError where there is none, PluginError where there are two."""
+        offers = self.offers.get((role, name), [])
+        if len(offers) > 1:
+            owners = " and ".join(f"'{o.plugin}' ({o.distribution})" for o in offers)
+            raise PluginError(f"two plugins offer {role} '{name}': {owners}; uninstall one of them")
+        if offers:
+            return offers[0]
+        raise RecipeError(self._missing(role, name))
+
+    def _missing(self, role: str, name: str) -> str:
+        known = self.names(role)
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known) or 'none'}"
+        broken = "".join(f"; plugin '{p}' did not load ({why})" for p, why in self.broken.items())
+        return f"no {role} is called '{name}'; {hint}{broken}"
+
+
+@cache
+def registry() -> Registry:
+    """Every installed plugin, loaded once; a broken one is a warning and is remembered."""
+    manager = pluggy.PluginManager("rapgen")
+    manager.add_hookspecs(hookspecs)
+    found = Registry(manager)
+    for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda e: e.name):
+        distribution = entry.dist.name if entry.dist else "unknown"
+        version = entry.dist.version if entry.dist else "0"
+        try:
+            module = entry.load()
+            manager.register(module, name=f"{distribution}:{entry.name}")
+            _collect(found, module, entry.name, distribution, version)
+        except Exception as error:
+            found.broken[entry.name] = f"{type(error).__name__}: {error}"
+            log.warning("plugin '%s' (%s) did not load: %s", entry.name, distribution, error)
+    return found
+
+
+def _collect(found: Registry, module: types.ModuleType, plugin: str, distribution: str, version: str) -> None:
+    """Take in the components of one plugin, all or none."""
+    offers: list[Offer] = []
+
+    def register(role: str, name: str, factory: Callable[..., Any]) -> None:
+        if role not in ROLES:
+            raise PluginError(f"'{role}' is not a role; roles are {', '.join(ROLES)}")
+        offers.append(Offer(role, name, factory, plugin, distribution, version))
+
+    hook = getattr(module, "rapgen_components", None)
+    if hook is not None:
+        hook(register=register)
+    for offer in offers:
+        found.offers.setdefault((offer.role, offer.name), []).append(offer)
+
+
+def option_schema(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The keyword-only parameters of a factory with their types resolved."""
+    hints = typing.get_type_hints(factory)
+    parameters = inspect.signature(factory).parameters.values()
+    return {
+        p.name: p.replace(annotation=hints.get(p.name, Any)) for p in parameters if p.kind is p.KEYWORD_ONLY
+    }
+
+
+def check_options(factory: Callable[..., Any], options: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Options with defaults filled in, and one line for every thing wrong with them."""
+    schema = option_schema(factory)
+    problems = []
+    for key in options:
+        if key not in schema:
+            near = get_close_matches(key, schema, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"it takes {', '.join(schema) or 'none'}"
+            problems.append(f"unknown option '{key}'; {hint}")
+    bound = {}
+    for name, parameter in schema.items():
+        if name in options:
+            try:
+                adapter = TypeAdapter(parameter.annotation, config=ConfigDict(strict=False))
+                bound[name] = adapter.validate_python(options[name])
+            except ValidationError as error:
+                problems.append(f"option '{name}': {error.errors()[0]['msg']} (got {options[name]!r})")
+        elif parameter.default is parameter.empty:
+            problems.append(f"option '{name}' is missing")
+        else:
+            bound[name] = parameter.default
+    return bound, problems
+
+
+def check_node(role: str, node: Mapping[str, Any]) -> tuple[Offer, dict[str, Any], list[str]]:
+    """What a recipe node `{use: name, option: value}` asks for; RecipeError where the name is unknown."""
+    offer = registry().find(role, str(node.get("use")))
+    options, problems = check_options(offer.factory, {k: v for k, v in node.items() if k != "use"})
+    return offer, options, [f"{role} '{offer.name}': {p}" for p in problems]
+
+
+def build(role: str, node: Mapping[str, Any]) -> Any:
+    """Build the component that a recipe node names; options are bound and checked before it is called."""
+    offer, options, problems = check_node(role, node)
+    if problems:
+        raise RecipeError("; ".join(problems))
+    try:
+        return offer.factory(**options)
+    except ImportError as error:
+        raise PluginError(
+            f"{role} '{offer.name}' of plugin '{offer.plugin}' needs the package '{error.name}': "
+            f"pip install '{offer.distribution}[{offer.name}]' or '{error.name}'"
+        ) from error
