@@ -22,7 +22,7 @@ def nearest(x: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def kmeans(x: Tensor, k: int, *, seed: int, iterations: int = 20) -> Tensor:
-    """Centroids of k clusters by Lloyd's algorithm, from rows drawn at random.
+    """Centroids of k clusters by Lloyd's algorithm from a k-means++ start (Arthur & Vassilvitskii 2007).
 
     f32 [N, D] -> f32 [k, D]. An empty cluster starts anew at one of the rows that fit worst. Where N < k,
     rows are repeated with a little noise. The same `seed` and data give the same centroids.
@@ -31,7 +31,7 @@ def kmeans(x: Tensor, k: int, *, seed: int, iterations: int = 20) -> Tensor:
         raise ValueError(f"k-means needs rows [N, D] with N >= 1, got shape {tuple(x.shape)}")
     generator = torch.Generator().manual_seed(seed)
     x = _at_least(x.detach().float(), k, generator)
-    centroids = x[torch.randperm(len(x), generator=generator)[:k].to(x.device)]
+    centroids = _spread(x, k, torch.rand(k, generator=generator).to(x.device))
     for _ in range(iterations):
         distance, labels = nearest(x, centroids)
         counts = torch.bincount(labels, minlength=k)
@@ -40,6 +40,19 @@ def kmeans(x: Tensor, k: int, *, seed: int, iterations: int = 20) -> Tensor:
         empty = (counts == 0).nonzero().squeeze(1)
         centroids[empty] = x[distance.topk(len(empty)).indices]
     return centroids
+
+
+def _spread(x: Tensor, k: int, draws: Tensor) -> Tensor:
+    """k rows, each drawn with a chance that grows with its squared distance to those before it."""
+    distance = torch.ones(len(x), device=x.device)
+    rows = []
+    for draw in draws:
+        total = distance.cumsum(0)
+        row = x[torch.searchsorted(total, draw * total[-1]).clamp(max=len(x) - 1)]
+        away = (x - row).square().sum(1)
+        distance = torch.minimum(distance, away) if rows else away
+        rows.append(row)
+    return torch.stack(rows)
 
 
 def _at_least(x: Tensor, k: int, generator: torch.Generator) -> Tensor:

@@ -1,0 +1,113 @@
+"""boombox: the embedded codec, 24 kHz mono at 25 frames a second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from rapgen.hookspecs import Register, hookimpl
+from rapgen.interfaces import AudioCodec, TokenSpec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from rapgen.models.codec import BoomboxNet
+
+_CHUNK_FRAMES = 500  # of 40 ms: 20 s at once bounds the memory
+
+
+@hookimpl
+def rapgen_components(register: Register) -> None:
+    register("codec", "boombox", boombox)
+
+
+def boombox(
+    *,
+    num_codebooks: int = 12,
+    codebook_size: int = 1024,
+    width: int = 256,
+    latent_width: int = 320,
+    code_dim: int = 64,
+) -> AudioCodec:
+    """The embedded codec: small, trainable, 24 kHz mono, 25 frames a second."""
+    from rapgen.models.codec import BoomboxNet
+
+    net = BoomboxNet(
+        num_codebooks=num_codebooks,
+        codebook_size=codebook_size,
+        width=width,
+        latent_width=latent_width,
+        code_dim=code_dim,
+    )
+    return BoomboxCodec(net)
+
+
+class BoomboxCodec(AudioCodec):
+    """A `BoomboxNet` as a component; long audio goes through in chunks that join without a trace."""
+
+    channels = 1
+
+    def __init__(self, net: BoomboxNet) -> None:
+        from rapgen.models.codec import HOP_LENGTH, SAMPLE_RATE
+
+        self.module = net
+        self._hop = HOP_LENGTH
+        self.context_frames = net.context_frames
+        self.spec = TokenSpec(
+            codebook_size=net.quantizer.codebook_size,
+            num_codebooks=net.quantizer.num_codebooks,
+            sample_rate=SAMPLE_RATE,
+            hop_length=HOP_LENGTH,
+        )
+
+    def encode(self, audio: Tensor) -> Tensor:
+        """f32 [B, 1, S] -> int64 [B, ceil(S / hop), Q]; silence fills the last frame."""
+        import torch
+
+        if audio.ndim != 3 or audio.shape[1] != 1 or audio.shape[2] == 0:
+            raise ValueError(f"boombox encodes mono audio [B, 1, S], got shape {tuple(audio.shape)}")
+        hop = self._hop
+        kept = []
+        for frames, keep in self._chunks(-(-audio.shape[2] // hop)):
+            codes = self.module.encode(audio[..., frames.start * hop : frames.stop * hop])
+            kept.append(codes[:, keep])
+        return torch.cat(kept, 1)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """int64 [B, F, q] -> f32 [B, 1, F * hop], from the first q <= Q codebooks."""
+        import torch
+
+        if codes.ndim != 3 or codes.shape[1] == 0 or not 1 <= codes.shape[2] <= self.spec.num_codebooks:
+            raise ValueError(
+                f"boombox decodes codes [B, F, 1..{self.spec.num_codebooks}], got {tuple(codes.shape)}"
+            )
+        hop = self._hop
+        kept = []
+        for frames, keep in self._chunks(codes.shape[1]):
+            audio = self.module.decode(codes[:, frames])
+            kept.append(audio[..., keep.start * hop : keep.stop * hop])
+        return torch.cat(kept, 2)
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights and codebooks."""
+        return self.module.state_dict()
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take weights and codebooks, of any float dtype; raises ValueError where they do not fit."""
+        try:
+            self.module.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(f"not the state of a boombox with these options: {error}") from error
+
+    def to(self, device: torch.device | str) -> None:
+        """Move weights and codebooks."""
+        self.module.to(device)
+
+    def _chunks(self, num_frames: int) -> Iterator[tuple[slice, slice]]:
+        """Frames to work on, context included, and those among them to keep."""
+        left, right = self.context_frames
+        for start in range(0, num_frames, _CHUNK_FRAMES):
+            stop = min(start + _CHUNK_FRAMES, num_frames)
+            first = max(0, start - left)
+            yield slice(first, stop + right), slice(start - first, stop - first)

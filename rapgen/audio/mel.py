@@ -1,0 +1,52 @@
+"""Log-mel spectrograms: what models that listen take in."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from rapgen.audio._torchaudio import load_torchaudio
+
+_FLOOR = 1e-5  # -100 dB
+
+
+class LogMel(nn.Module):
+    """Natural log of mel magnitudes, 0 where a full-scale sine is; torchaudio's HTK filterbank.
+
+    With `center`, silence is put around the audio so that frame t is centred on sample t * hop_length;
+    without, frame t starts there. Nothing is trained and nothing is saved.
+    """
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(
+        self, *, sample_rate: int, n_fft: int, hop_length: int, num_mels: int, center: bool = True
+    ) -> None:
+        super().__init__()
+        self.n_fft = n_fft
+        self.hop_length = hop_length
+        self.center = center
+        window = torch.hann_window(n_fft)
+        filters = load_torchaudio().functional.melscale_fbanks(
+            n_fft // 2 + 1, 0.0, sample_rate / 2, num_mels, sample_rate
+        )
+        self.register_buffer("window", window / (window.sum() / 2), persistent=False)
+        self.register_buffer("filters", filters, persistent=False)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """f32 [B, C, S] -> f32 [B, num_mels, T] of the channels' mean, in fp32 under autocast too.
+
+        T = S // hop_length + 1 with `center`, else (S - n_fft) // hop_length + 1.
+        """
+        with torch.autocast(audio.device.type, enabled=False):
+            spectrum = torch.stft(
+                audio.float().mean(1),
+                self.n_fft,
+                self.hop_length,
+                window=self.window,
+                center=self.center,
+                pad_mode="constant",
+                return_complex=True,
+            )
+            return (self.filters.T @ spectrum.abs()).clamp(min=_FLOOR).log()

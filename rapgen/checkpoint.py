@@ -1,0 +1,70 @@
+"""A run's stage checkpoints: safetensors and JSON in a folder that appears whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from rapgen.errors import ModelError, RapgenError
+
+FORMAT = 1
+KEPT = 2  # checkpoints a stage keeps, in case the newest turns out to be unwanted
+
+State = dict[str, Tensor]
+
+
+def save_checkpoint(folder: Path, step: int, states: Mapping[str, State], meta: Mapping[str, Any]) -> Path:
+    """Write `folder/step_00000042/{name}.safetensors` and `meta.json` (last), then drop old checkpoints."""
+    final = folder / f"step_{step:08d}"
+    temporary = folder / f".step_{step:08d}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        for name, state in states.items():
+            save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, temporary / f"{name}.safetensors")
+        (temporary / "meta.json").write_text(json.dumps({"format": FORMAT, "step": step, **meta}, indent=2) + "\n")
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(temporary, final)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise RapgenError(f"cannot write checkpoint {final}: {error}; free some space, then run the same command") from None
+    for old in _checkpoints(folder)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint of a stage, or None."""
+    found = _checkpoints(folder)
+    return found[-1] if found else None
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """A checkpoint's or bundle's `meta.json`; ModelError where it is missing, damaged or of another format."""
+    try:
+        meta: dict[str, Any] = json.loads((path / "meta.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} has no readable meta.json ({error}); it is damaged or not a model") from None
+    if meta.get("format") != FORMAT:
+        raise ModelError(f"{path} has format {meta.get('format')}, this rapgen reads {FORMAT}; use the rapgen it was made with")
+    return meta
+
+
+def read_state(path: Path, name: str) -> State:
+    """One of a checkpoint's states; ModelError where it is missing or damaged."""
+    try:
+        return load_file(path / f"{name}.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path / name}.safetensors is missing or damaged ({error}); remove {path.name} and resume") from None
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(p.parent for p in folder.glob("step_*/meta.json"))

@@ -1,0 +1,180 @@
+"""A transformer over streams of tokens: prefixes in front, frame-aligned streams added at every step.
+
+SEMANTIC, COARSE and FINE are this one model with other streams and another pattern (MusicLM, section 3.2).
+PAD (-1) stands for "no token here" in every stream: not yet predicted, masked, dropped or unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rapgen.interfaces import TokenSpec
+from rapgen.models.patterns import PAD, frames_of_steps, lay_out, layout
+from rapgen.models.transformer import KVCache, Transformer
+
+Batch = Mapping[str, Tensor]  # "target" [B, F, Q], and each input stream by name, int64 with PAD
+
+
+@dataclass(frozen=True)
+class Input:
+    """A stream that a stage reads: a prefix [B, Q], or frame-aligned [B, F, Q] at the target's frames."""
+
+    spec: TokenSpec  # num_codebooks counts the columns, look-ahead included
+    is_prefix: bool
+    is_condition: bool  # left out at random in training and in the unconditional pass of guidance
+
+
+class StreamEmbedding(nn.Module):
+    """One table a codebook, each with a learned vector for PAD: int64 [..., Q] -> f32 [..., Q, width]."""
+
+    def __init__(self, spec: TokenSpec, width: int) -> None:
+        super().__init__()
+        self.codebook_size = spec.codebook_size
+        self.table = nn.Parameter(torch.randn(spec.num_codebooks, spec.codebook_size + 1, width) * width**-0.5)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        rows = torch.where(tokens < 0, self.codebook_size, tokens)
+        return self.table[torch.arange(tokens.shape[-1], device=tokens.device), rows]
+
+
+class TokenLM(nn.Module):
+    """Predicts the tokens of `target` from `inputs` by `pattern`.
+
+    Args:
+        target: spec of the predicted stream.
+        inputs: streams read, by name, in the order in which their prefixes stand.
+        pattern: `flat`, `delay` or `masked` (`rapgen.models.patterns`).
+        condition_dropout: share of training clips without any condition; each is dropped alone as often.
+        block_frames: shortest stretch that is predicted at once under `masked`.
+    """
+
+    def __init__(
+        self,
+        *,
+        target: TokenSpec,
+        inputs: Mapping[str, Input],
+        pattern: str,
+        width: int,
+        layers: int,
+        heads: int,
+        dropout: float = 0.0,
+        condition_dropout: float = 0.0,
+        block_frames: int = 1,
+    ) -> None:
+        super().__init__()
+        self.target, self.inputs, self.pattern = target, dict(inputs), pattern
+        self.condition_dropout, self.block_frames = condition_dropout, block_frames
+        self.embed_target = StreamEmbedding(target, width)
+        self.embed_input = nn.ModuleDict({n: StreamEmbedding(i.spec, width) for n, i in self.inputs.items()})
+        self.transformer = Transformer(width=width, layers=layers, heads=heads, dropout=dropout)
+
+    # ------------------------------------------------------------------------------------------ pieces
+
+    @property
+    def prefix_length(self) -> int:
+        """Positions in front of the first step."""
+        return sum(i.spec.num_codebooks for i in self.inputs.values() if i.is_prefix)
+
+    def embed_prefix(self, batch: Batch) -> Tensor:
+        """All prefix streams -> f32 [B, P, width]."""
+        parts = [self.embed_input[n](batch[n]) for n, i in self.inputs.items() if i.is_prefix]
+        rows = next(iter(batch.values())).shape[0]
+        return torch.cat(parts, 1) if parts else self.embed_target.table.new_zeros(rows, 0, self.transformer.width)
+
+    def embed_aligned(self, batch: Batch) -> Tensor | float:
+        """All frame-aligned streams, summed -> f32 [B, F, width]; 0 where there are none."""
+        parts = [self.embed_input[n](batch[n]).sum(-2) for n, i in self.inputs.items() if not i.is_prefix]
+        return torch.stack(parts).sum(0) if parts else 0.0
+
+    def embed_steps(self, previous: Tensor) -> Tensor:
+        """Tokens of the steps before, int64 [B, S, Q] -> f32 [B, S, width]."""
+        return self.embed_target(previous).sum(-2)
+
+    def hidden(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
+        """f32 [B, L, width] -> f32 [B, L, width]."""
+        return self.transformer(x, causal=self.pattern != "masked", cache=cache)
+
+    def logits(self, hidden: Tensor, book: int) -> Tensor:
+        """f32 [..., width] -> f32 [..., V] for one codebook; the output shares the input's table."""
+        return F.linear(hidden, self.embed_target.table[book, :-1])
+
+    # -------------------------------------------------------------------------------------------- loss
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy in nats a token, with accuracy and loss a codebook as logs."""
+        if self.training and self.condition_dropout:
+            batch = self._drop_conditions(batch)
+        return self._masked_loss(batch) if self.pattern == "masked" else self._causal_loss(batch)
+
+    def _causal_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        codes = batch["target"]
+        frames, books = codes.shape[1:]
+        steps = torch.arange(frames * books if self.pattern == "flat" else frames, device=codes.device)
+        tokens = lay_out(self.pattern, codes, len(steps))
+        x = self.embed_steps(F.pad(tokens[:, :-1], (0, 0, 1, 0), value=PAD))
+        aligned = self.embed_aligned(batch)
+        if isinstance(aligned, Tensor):
+            x = x + aligned[:, frames_of_steps(self.pattern, steps, books)]
+        prefix = self.embed_prefix(batch)
+        hidden = self.hidden(torch.cat([prefix, x], 1))[:, prefix.shape[1] :]
+        predicts = layout(self.pattern, steps, books) >= 0
+        picked = [(self.logits(hidden[:, p], q), tokens[:, p, q]) for q, p in enumerate(predicts.unbind(1))]
+        return _summarise({q: (lg.flatten(0, 1), t.flatten()) for q, (lg, t) in enumerate(picked)})
+
+    def _masked_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """SoundStorm's masking (section 3.2): a clean past, then codebooks below a level known, above it not."""
+        codes = batch["target"]
+        rows, frames, books = codes.shape
+        device = codes.device
+        starts = torch.randint(max(1, frames - self.block_frames + 1), (rows, 1), device=device)
+        level = torch.randint(books, (rows,), device=device)
+        # All of a codebook is masked in its only or first pass, a cosine share of it in later passes.
+        share = torch.cos(torch.rand(rows, 1, device=device) * torch.pi / 2)
+        share = torch.where(torch.rand(rows, 1, device=device) < 0.5, 1.0, share)
+        ahead = torch.arange(frames, device=device) >= starts
+        hidden_at_level = ahead & (torch.rand(rows, frames, device=device) < share)
+        hidden_at_level |= torch.arange(frames, device=device) == starts  # at least one
+        above = torch.arange(books, device=device) > level[:, None]
+        hide = ahead[:, :, None] & above[:, None, :]
+        hide[torch.arange(rows), :, level] = hidden_at_level
+        state = self.masked_hidden(torch.where(hide, PAD, codes), batch)
+        found = {}
+        for q in range(books):
+            here = hidden_at_level & (level == q)[:, None]
+            if here.any():
+                found[q] = (self.logits(state[here], q), codes[..., q][here])
+        return _summarise(found)
+
+    def masked_hidden(self, tokens: Tensor, batch: Batch) -> Tensor:
+        """One pass under `masked`: int64 [B, F, Q] with PAD where unknown -> f32 [B, F, width]."""
+        prefix = self.embed_prefix(batch)
+        x = self.embed_steps(tokens) + self.embed_aligned(batch)
+        return self.hidden(torch.cat([prefix, x], 1))[:, prefix.shape[1] :]
+
+    def _drop_conditions(self, batch: Batch) -> Batch:
+        rows, device = batch["target"].shape[0], batch["target"].device
+        drop_all = torch.rand(rows, device=device) < self.condition_dropout
+        kept = dict(batch)
+        for name, stream in self.inputs.items():
+            if stream.is_condition:
+                drop = drop_all | (torch.rand(rows, device=device) < self.condition_dropout)
+                kept[name] = torch.where(drop.view(-1, *[1] * (batch[name].dim() - 1)), PAD, batch[name])
+        return kept
+
+
+def _summarise(found: Mapping[int, tuple[Tensor, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Mean cross-entropy over all tokens but PAD, and accuracies, from {codebook: (logits [N, V], tokens [N])}."""
+    kept = {q: (tokens != PAD).float() for q, (_, tokens) in found.items()}
+    losses = [F.cross_entropy(lg.float(), tokens, reduction="sum", ignore_index=PAD) for lg, tokens in found.values()]
+    right = {q: (logits.argmax(-1) == tokens).float().sum() for q, (logits, tokens) in found.items()}
+    counts = {q: k.sum().clamp(min=1) for q, k in kept.items()}
+    total = torch.stack(list(counts.values())).sum()
+    logs = {"accuracy": torch.stack(list(right.values())).sum() / total}
+    if len(found) > 1:
+        logs |= {f"accuracy_book{q}": right[q] / counts[q] for q in found}
+    return torch.stack(losses).sum() / total, {k: v.detach() for k, v in logs.items()}

@@ -1,0 +1,239 @@
+"""Build, freeze, save, load and identify the parts of a run: codec, tokenizers, MuLaN, conditioners."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from rapgen import __version__
+from rapgen.errors import MismatchError, ModelError
+from rapgen.files import atomic
+from rapgen.interfaces import Component, Fittable, Identity, TokenSpec, Trainable
+from rapgen.models.mulan import build_mulan
+from rapgen.recipe import Node, Recipe
+from rapgen.registry import build, check_node, option_schema, registry
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Part:
+    """A component with what it was built from."""
+
+    role: str
+    name: str
+    component: Any
+    options: dict[str, Any]
+    distribution: str = "rapgen"
+    version: str = __version__
+    source_sha256: str | None = None
+
+    @property
+    def learns(self) -> bool:
+        """Whether the part must be trained or fitted before it is of use."""
+        return isinstance(self.component, Fittable | Trainable) or self.role == "mulan"
+
+    @property
+    def is_external(self) -> bool:
+        """Whether the part's state comes from a package or path of its own and is not saved in runs."""
+        return bool(getattr(self.component, "is_external", False))
+
+    def identity(self) -> Identity:
+        """What the part is, its state hashed at the precision it ships in."""
+        spec = None if self.role == "text_encoder" else getattr(self.component, "spec", None)
+        return Identity(
+            role=self.role,
+            name=self.name,
+            distribution=self.distribution,
+            version=self.version,
+            options=self.options,
+            spec=spec,
+            state_sha256=state_sha256(self.component.state()),
+            source_sha256=self.source_sha256,
+        )
+
+
+Parts = dict[str, Part]  # "codec", "semantic", "text_encoder", "mulan", "conditioners.groove", ...
+
+
+def build_parts(recipe: Recipe) -> Parts:
+    """Build every part a recipe names, untrained, and show each the others."""
+    parts: Parts = {}
+    for key, (role, node) in recipe.nodes().items():
+        if role != "source":
+            parts[key] = _build_part(role, node)
+    options = recipe.mulan.model_dump() | {"sample_rate": parts["codec"].component.spec.sample_rate}
+    mulan = build_mulan(text_encoder=parts["text_encoder"].component, **options)
+    parts["mulan"] = Part("mulan", "mulan", mulan, options)
+    bind(parts)
+    return parts
+
+
+def bind(parts: Parts) -> None:
+    """Show every part all parts; done again when one of them has learned."""
+    components = {key: part.component for key, part in parts.items()}
+    for part in parts.values():
+        part.component.bind(components)
+
+
+def conditioners(parts: Parts) -> dict[str, Any]:
+    """The conditioner components by the name the recipe gives them."""
+    return {k.partition(".")[2]: p.component for k, p in parts.items() if p.role == "conditioner"}
+
+
+def _build_part(role: str, node: Node) -> Part:
+    offer, options, _ = check_node(role, node)
+    component = build(role, node)
+    schema = option_schema(offer.factory)
+    kept = {k: v for k, v in options.items() if not _is_location(schema[k].annotation)}
+    return Part(role, offer.name, component, kept, offer.distribution, offer.version)
+
+
+def _is_location(annotation: Any) -> bool:
+    return annotation is Path or Path in get_args(annotation)
+
+
+# --------------------------------------------------------------------------------------------- state
+
+
+def half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state at the precision parts ship in: floats as fp16, the rest as it is."""
+    shipped = {k: v.detach().cpu().contiguous() for k, v in state.items()}
+    shipped = {k: v.half() if v.is_floating_point() else v for k, v in shipped.items()}
+    for name, value in shipped.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ModelError(f"tensor '{name}' does not fit fp16: training has diverged; lower the learning rate")
+    return shipped
+
+
+def full(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A shipped state at the precision it is computed with: floats as fp32."""
+    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+
+
+def state_sha256(state: Mapping[str, Tensor]) -> str:
+    """Hash over the sorted state at shipping precision: names, dtypes, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name, value in sorted(half(state).items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data if value.numel() else b"")
+    return digest.hexdigest()
+
+
+def freeze(part: Part) -> None:
+    """Round a part to the precision it ships in, before anything is tokenized with it."""
+    part.component.load_state(full(half(part.component.state())))
+
+
+def part_path(folder: Path, key: str) -> Path:
+    """Where a run or bundle keeps a part."""
+    return folder / "parts" / f"{key}.safetensors"
+
+
+def save_part(folder: Path, key: str, part: Part) -> None:
+    """Write a frozen part with its identity."""
+    identity = json.dumps(dataclasses.asdict(part.identity()), sort_keys=True)
+    with atomic(part_path(folder, key)) as temporary:
+        save_file(half(part.component.state()), temporary, metadata={"identity": identity})
+
+
+def load_part(folder: Path, key: str, part: Part) -> None:
+    """Load a part's state; ModelError where the file is damaged, MismatchError where it is another's."""
+    path = part_path(folder, key)
+    try:
+        with safe_open(path, framework="pt") as file:
+            stored = identity_from_json(json.loads(file.metadata()["identity"]))
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
+        raise ModelError(f"{path} is damaged ({error}); make it again or fetch it anew") from None
+    if state_sha256(state) != stored.state_sha256:
+        raise ModelError(f"{path} is damaged: its tensors do not match its own hash; fetch it anew")
+    try:
+        part.component.load_state(full(state))
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise MismatchError(f"{path} does not fit {part.role} '{part.name}': {_one_line(error)}") from None
+    part.source_sha256 = stored.source_sha256
+    compare(stored, part.identity(), str(path), part)
+
+
+def load_parts(folder: Path, recipe: Recipe, *, need: tuple[str, ...] | None = None) -> Parts:
+    """All parts of a run or bundle, with the state of those that have learned so far.
+
+    `need` names the parts that must be there (None: all); ModelError says which stage makes a missing one.
+    """
+    parts = build_parts(recipe)
+    for key, part in parts.items():
+        if part_path(folder, key).is_file():
+            load_part(folder, key, part)
+        elif part.learns and (need is None or key in need):
+            stage = key if key in ("codec", "mulan", "semantic") else "semantic"
+            raise ModelError(f"{folder} has no trained {key}; run `rapgen train {stage}` with this recipe first")
+    bind(parts)
+    return parts
+
+
+# ---------------------------------------------------------------------------------------- identities
+
+
+def identity_from_json(tree: Mapping[str, Any]) -> Identity:
+    """The inverse of `dataclasses.asdict`."""
+    spec = TokenSpec(**tree["spec"]) if tree.get("spec") else None
+    return Identity(**{**tree, "spec": spec})
+
+
+def identities(parts: Parts) -> dict[str, dict[str, Any]]:
+    """The identity of every part, ready for JSON."""
+    return {key: dataclasses.asdict(part.identity()) for key, part in sorted(parts.items())}
+
+
+def compare(stored: Identity, current: Identity, where: str, part: Part) -> None:
+    """Raise MismatchError on any difference but the version's, which warns.
+
+    An option that the stored identity lacks is taken at today's default.
+    """
+    options = {**_defaults(part), **stored.options}
+    for name in ("role", "name", "distribution", "spec", "state_sha256"):
+        _same(name, getattr(stored, name), getattr(current, name), where)
+    for name in sorted(options.keys() | current.options.keys()):
+        _same(f"option '{name}'", options.get(name), current.options.get(name), where)
+    if stored.version != current.version:
+        log.warning("%s was made with %s %s, this is %s", where, stored.name, stored.version, current.version)
+
+
+def compare_all(stored: Mapping[str, Any], parts: Parts, where: str) -> None:
+    """Compare the identities that an artefact carries with the parts at hand."""
+    for key, tree in stored.items():
+        if key not in parts:
+            raise MismatchError(f"{where} was made with a part '{key}' that this recipe does not have")
+        compare(identity_from_json(tree), parts[key].identity(), f"{where} ({key})", parts[key])
+
+
+def _defaults(part: Part) -> dict[str, Any]:
+    if part.role == "mulan":
+        return {}
+    schema = option_schema(registry().find(part.role, part.name).factory)
+    return {n: p.default for n, p in schema.items() if p.default is not p.empty and not _is_location(p.annotation)}
+
+
+def _same(name: str, stored: Any, current: Any, where: str) -> None:
+    if _plain(stored) != _plain(current):
+        raise MismatchError(f"{where}: {name} was {stored!r} when it was made and is {current!r} now; use the same parts")
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value, default=str))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

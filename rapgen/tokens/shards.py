@@ -1,0 +1,140 @@
+"""Shards: uncompressed Arrow files of int16 streams, one row a clip, read through a memory map.
+
+Audio is a stream of samples, tokens are a stream of frames; both are rows [length, width] behind each other in one
+column, so that a batch of crops is one gather a shard.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from rapgen.errors import ModelError
+from rapgen.files import atomic
+from rapgen.interfaces import Annotations, Groove
+
+
+@dataclass(frozen=True)
+class Row:
+    """A clip as it is stored."""
+
+    id: str
+    track: str
+    annotations: Annotations
+    streams: Mapping[str, np.ndarray]  # int16 [length, width]
+
+
+def write_shard(path: Path, rows: Sequence[Row], meta: Mapping[str, Any]) -> None:
+    """Write one shard atomically; all rows have the same streams, widths equal throughout."""
+    names = sorted(rows[0].streams)
+    widths = {n: rows[0].streams[n].shape[1] for n in names}
+    columns = {
+        "id": pa.array([r.id for r in rows]),
+        "track": pa.array([r.track for r in rows]),
+        "annotations": pa.array([json.dumps(asdict(r.annotations)) for r in rows]),
+    }
+    for name in names:
+        lengths = [r.streams[name].size for r in rows]
+        values = np.concatenate([r.streams[name].reshape(-1) for r in rows])
+        columns[name] = pa.LargeListArray.from_arrays(np.r_[0, np.cumsum(lengths)], pa.array(values, pa.int16()))
+    header = {b"rapgen": json.dumps({"widths": widths, **meta}).encode()}
+    table = pa.table(columns).replace_schema_metadata(header)
+    with atomic(path) as temporary, pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as out:
+        out.write_table(table, max_chunksize=len(rows))
+
+
+class Shard:
+    """One memory-mapped file."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            self.batch = reader.get_batch(0)
+            self.meta: dict[str, Any] = json.loads(reader.schema.metadata[b"rapgen"])
+        except (OSError, pa.ArrowInvalid, KeyError, TypeError) as error:
+            raise ModelError(f"{path} is damaged ({error}); remove it and run the same command again") from None
+        self.widths: dict[str, int] = self.meta["widths"]
+
+    def __len__(self) -> int:
+        return self.batch.num_rows
+
+    def offsets(self, stream: str) -> np.ndarray:
+        """int64 [rows + 1]: where each row starts, in units of `width` values."""
+        return self.batch.column(stream).offsets.to_numpy() // self.widths[stream]
+
+    def values(self, stream: str) -> np.ndarray:
+        """int16 [sum of lengths, width], a view of the map."""
+        return self.batch.column(stream).values.to_numpy().reshape(-1, self.widths[stream])
+
+
+class Shards:
+    """All shards of a folder as one sequence of clips."""
+
+    def __init__(self, folder: Path) -> None:
+        self.shards = [Shard(path) for path in sorted(folder.glob("*.arrow"))]
+        if not self.shards:
+            raise ModelError(f"no shards in {folder}; run `rapgen data tokenize` first")
+        self.first = np.cumsum([0, *map(len, self.shards)])
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What the first shard says of all of them."""
+        return self.shards[0].meta
+
+    def __len__(self) -> int:
+        return int(self.first[-1])
+
+    @cached_property
+    def annotations(self) -> list[Annotations]:
+        """What is known of each clip."""
+        return [_annotations(t) for s in self.shards for t in s.batch.column("annotations").to_pylist()]
+
+    def column(self, name: str) -> list[str]:
+        """`id` or `track` of each clip."""
+        return [value for s in self.shards for value in s.batch.column(name).to_pylist()]
+
+    def lengths(self, stream: str) -> np.ndarray:
+        """int64 [clips]: frames (or samples) each clip has of a stream."""
+        return np.concatenate([np.diff(s.offsets(stream)) for s in self.shards])
+
+    def width(self, stream: str) -> int:
+        """Values a frame of a stream has."""
+        return self.shards[0].widths[stream]
+
+    def row(self, stream: str, clip: int) -> np.ndarray:
+        """int16 [length, width]: a whole clip's stream, a view."""
+        shard = int(np.searchsorted(self.first, clip, "right")) - 1
+        start, end = self.shards[shard].offsets(stream)[clip - self.first[shard] :][:2]
+        return self.shards[shard].values(stream)[start:end]
+
+    def gather(self, stream: str, clips: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        """int16 [B, L, width]: the given frames [B, L] of the given clips [B], -1 where a clip has no such frame."""
+        out = np.full((*frames.shape, self.width(stream)), -1, np.int16)
+        owners = np.searchsorted(self.first, clips, "right") - 1
+        for number in np.unique(owners):
+            mine = owners == number
+            offsets = self.shards[number].offsets(stream)
+            local = clips[mine] - self.first[number]
+            at = offsets[local, None] + frames[mine]
+            inside = (frames[mine] >= 0) & (at < offsets[local + 1, None])
+            values = self.shards[number].values(stream)
+            out[mine] = np.where(inside[..., None], values[np.where(inside, at, 0)], -1)
+        return out
+
+
+def _annotations(text: str) -> Annotations:
+    tree = json.loads(text)
+    return Annotations(
+        groove=Groove(**tree["groove"]),
+        beats_s=tuple(tree["beats_s"]),
+        first_beat=tree["first_beat"],
+        captions=tuple(tree["captions"]),
+        licence=tree["licence"],
+    )

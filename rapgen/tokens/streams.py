@@ -1,0 +1,123 @@
+"""SEMANTIC, COARSE and FINE as rows of data: what each predicts, from which streams, at which frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from rapgen.interfaces import TokenSpec
+from rapgen.models.token_lm import Input, TokenLM
+from rapgen.parts import Parts, conditioners
+from rapgen.recipe import FineStage, Recipe, TokenStage
+from rapgen.tokens.batches import draw_clips, draw_frames, generator
+from rapgen.tokens.shards import Shards
+from rapgen.tokens.tokenize import CODES, SEMANTIC, aligned_name
+
+TOKEN_STAGES = ("semantic", "coarse", "fine")
+
+
+@dataclass(frozen=True)
+class StageStreams:
+    """The streams of one token stage."""
+
+    stage: str
+    source: str  # the stored stream that holds the target: CODES or SEMANTIC
+    books: slice  # the target's codebooks within it
+    target: TokenSpec
+    inputs: Mapping[str, Input]
+    semantic: TokenSpec
+    look_ahead: int
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples a frame of the target, at the target's rate."""
+        assert self.target.hop_length is not None
+        return self.target.hop_length
+
+    def semantic_frames(self, frames: np.ndarray) -> np.ndarray:
+        """The semantic frame that covers the start of each of the target's frames, exactly."""
+        assert self.target.sample_rate and self.semantic.sample_rate and self.semantic.hop_length
+        return frames * (self.frame_samples * self.semantic.sample_rate) // (
+            self.target.sample_rate * self.semantic.hop_length
+        )
+
+
+def stage_streams(recipe: Recipe, parts: Parts, stage: str) -> StageStreams:
+    """The row of data for `stage`, from the recipe and the parts' specs."""
+    codec, semantic = parts["codec"].component.spec, parts["semantic"].component.spec
+    coarse = recipe.stages.coarse.num_codebooks
+    ranges = {"semantic": slice(0, semantic.num_codebooks), "coarse": slice(0, coarse)}
+    books = ranges.get(stage, slice(coarse, codec.num_codebooks))
+    settings: TokenStage = getattr(recipe.stages, stage)
+    known = conditioners(parts)
+    inputs = {}
+    for name in settings.inputs:
+        if name in known:
+            inputs[name] = Input(known[name].spec, not known[name].is_aligned, is_condition=True)
+        elif name == "semantic":
+            inputs[name] = Input(replace(semantic, num_codebooks=1 + settings.look_ahead), False, False)
+        else:
+            inputs[name] = Input(replace(codec, num_codebooks=coarse), False, False)
+    own = semantic if stage == "semantic" else codec
+    return StageStreams(
+        stage=stage,
+        source=SEMANTIC if stage == "semantic" else CODES,
+        books=books,
+        target=replace(own, num_codebooks=books.stop - books.start),
+        inputs=inputs,
+        semantic=semantic,
+        look_ahead=settings.look_ahead,
+    )
+
+
+def make_model(recipe: Recipe, streams: StageStreams) -> TokenLM:
+    """A fresh model for a token stage."""
+    settings: TokenStage = getattr(recipe.stages, streams.stage)
+    return TokenLM(
+        target=streams.target,
+        inputs=streams.inputs,
+        pattern=settings.pattern,
+        condition_dropout=settings.condition_dropout,
+        block_frames=block_frames(settings, streams.target),
+        **settings.model.model_dump(),
+    )
+
+
+def block_frames(settings: TokenStage, target: TokenSpec) -> int:
+    """Frames of a block of FINE; 1 for the other stages."""
+    return max(1, round(settings.block_s * target.frame_rate)) if isinstance(settings, FineStage) else 1
+
+
+def crop_frames(settings: TokenStage, target: TokenSpec) -> int:
+    """Frames of a training crop."""
+    return max(2, round(settings.crop_s * target.frame_rate))
+
+
+def batch(shards: Shards, streams: StageStreams, settings: TokenStage, *, seed: int, number: int) -> dict[str, torch.Tensor]:
+    """Training batch `number`: "target" int64 [B, F, Q] and every input by name."""
+    rng = generator(seed, streams.stage, "crop", number)
+    clips = draw_clips(len(shards), settings.batch_size, seed, streams.stage, number)
+    frames = draw_frames(shards.lengths(streams.source)[clips], crop_frames(settings, streams.target), rng)
+    return gather(shards, streams, clips, frames, rng)
+
+
+def gather(
+    shards: Shards, streams: StageStreams, clips: np.ndarray, frames: np.ndarray, rng: np.random.Generator
+) -> dict[str, torch.Tensor]:
+    """The given frames [B, F] of the given clips; a prefix with several views gives one, drawn."""
+    found = {"target": shards.gather(streams.source, clips, frames)[..., streams.books]}
+    for name, stream in streams.inputs.items():
+        if name == "semantic":
+            ahead = streams.semantic_frames(frames)[..., None] + np.arange(1 + streams.look_ahead)
+            found[name] = shards.gather(SEMANTIC, clips, ahead.reshape(len(clips), -1)).reshape(ahead.shape)
+        elif name == "coarse":
+            found[name] = shards.gather(CODES, clips, frames)[..., : stream.spec.num_codebooks]
+        elif stream.is_prefix:
+            views = shards.lengths(name)[clips]
+            found[name] = shards.gather(name, clips, (rng.random(len(clips)) * views).astype(np.int64)[:, None])[:, 0]
+        else:
+            found[name] = shards.gather(aligned_name(name, streams.source), clips, frames)
+    return {name: torch.from_numpy(values.astype(np.int64)) for name, values in found.items()}

@@ -1,0 +1,124 @@
+"""From a recipe to a trained run: data, then each stage with what it needs before it. Every step resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import torch
+
+from rapgen.checkpoint import latest_checkpoint, read_state
+from rapgen.errors import ModelError
+from rapgen.interfaces import Clip, Fittable, Trainable
+from rapgen.models.mulan import MuLaNPart
+from rapgen.parts import Parts, bind, build_parts, freeze, load_parts, part_path, save_part
+from rapgen.recipe import STAGES
+from rapgen.tokens.collect import collect, stored_clip
+from rapgen.tokens.shards import Shards
+from rapgen.tokens.tokenize import tokenize
+from rapgen.training.loop import Watch, train
+from rapgen.training.run import SPLITS, Run
+from rapgen.training.stages import caption_features, make_stage
+
+
+class Reporter(Protocol):
+    """What is told of long work; the CLI draws bars from it."""
+
+    def work(self, name: str) -> Callable[[int, int], None]:
+        """Start a piece of work; the answer is called with (done, total)."""
+        ...
+
+    def training(self, stage: str, steps: int) -> Watch:
+        """Start a stage; the answer is called with ("train" or "valid", step, figures)."""
+        ...
+
+
+def train_stages(run: Run, names: tuple[str, ...], report: Reporter) -> None:
+    """Train the named stages in order, with the data and tokens they need.
+
+    Raises ModelError where an earlier stage has not been trained.
+    """
+    run.save_recipe()
+    prepare_audio(run, report)
+    for name in [n for n in STAGES if n in names]:
+        if name in ("codec", "mulan"):
+            _train_part(run, name, report)
+        else:
+            parts = prepare_tokens(run, report)
+            _run_loop(run, name, parts, report)
+
+
+def prepare_audio(run: Run, report: Reporter) -> None:
+    """Audio shards of both splits, at the codec's rate."""
+    codec = build_parts(run.recipe)["codec"].component
+    for split in SPLITS:
+        node = getattr(run.recipe.data, split)
+        rate, channels = codec.spec.sample_rate, codec.channels
+        bar = report.work(f"{split} audio")
+        collect(node, run.audio(split), sample_rate=rate, channels=channels, report=bar)
+
+
+def prepare_tokens(run: Run, report: Reporter) -> Parts:
+    """Fit what is fitted, tokenize both splits, and give the frozen parts."""
+    parts = load_parts(run.folder, run.recipe, need=("codec", "mulan"))
+    _fit_parts(run, parts, report)
+    for split in SPLITS:
+        tokenize(Shards(run.audio(split)), parts, run.tokens(split), report=report.work(f"{split} tokens"))
+    return parts
+
+
+def _run_loop(run: Run, name: str, parts: Parts, report: Reporter) -> None:
+    stage = make_stage(run, name, parts)
+    train(stage, run.stage(name), seed=run.recipe.seed, watch=report.training(name, stage.settings.steps))
+
+
+def _train_part(run: Run, name: str, report: Reporter) -> None:
+    """Train CODEC or MULAN, then freeze what came out as a part of the run."""
+    parts = build_parts(run.recipe)
+    component = parts[name].component
+    if not isinstance(component, Trainable | MuLaNPart):
+        return
+    _run_loop(run, name, parts, report)
+    checkpoint = latest_checkpoint(run.stage(name))
+    if checkpoint is None:
+        raise ModelError(f"{run.stage(name)} has no checkpoint after training; check the disk")
+    component.module.load_state_dict(read_state(checkpoint, "ema"))
+    component.module.eval()
+    if isinstance(component, MuLaNPart):
+        _fit_quantizer(run, component, report)
+    freeze(parts[name])
+    save_part(run.folder, name, parts[name])
+
+
+@torch.no_grad()
+def _fit_quantizer(run: Run, mulan: MuLaNPart, report: Reporter) -> None:
+    """Fit MuLaN's residual quantizer on the embeddings of the training clips (MusicLM, section 3.1)."""
+    shards = Shards(run.audio("train"))
+    size = mulan.module.crop_samples
+    embeddings = []
+    bar = report.work("mulan quantizer")
+    for index in range(len(shards)):
+        audio = torch.from_numpy(stored_clip(shards, index).audio)[None]
+        windows = [w for w in audio.split(size, -1) if w.shape[-1] == size] or [audio]
+        embeddings += [mulan.module.embed_audio(torch.cat(windows))]
+        bar(index + 1, len(shards))
+    texts = mulan.module.text_tower(caption_features(mulan.module, shards)[0])
+    mulan.fit_quantizer(torch.cat(embeddings), seed=run.recipe.seed, text_embeddings=texts)
+
+
+def _fit_parts(run: Run, parts: Parts, report: Reporter) -> None:
+    """Fit, freeze and save the parts that learn from clips outside of the loop."""
+    audio = Shards(run.audio("train"))
+    for key, part in parts.items():
+        if not isinstance(part.component, Fittable) or part_path(run.folder, key).is_file():
+            continue
+        part.component.fit(_clips(audio, report.work(f"fit {key}")), seed=run.recipe.seed)
+        freeze(part)
+        save_part(run.folder, key, part)
+    bind(parts)
+
+
+def _clips(shards: Shards, report: Callable[[int, int], None]) -> Iterator[Clip]:
+    for index in range(len(shards)):
+        yield stored_clip(shards, index)
+        report(index + 1, len(shards))

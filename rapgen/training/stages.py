@@ -1,0 +1,126 @@
+"""What each stage brings to the loop: its model, its batches, its validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rapgen.errors import PluginError
+from rapgen.interfaces import Trainable
+from rapgen.models.mulan import MuLaN
+from rapgen.parts import Parts, identities
+from rapgen.recipe import TokenStage, Training
+from rapgen.tokens.batches import draw_clips, draw_frames, generator
+from rapgen.tokens.collect import AUDIO
+from rapgen.tokens.shards import Shards
+from rapgen.tokens.streams import TOKEN_STAGES, batch, make_model, stage_streams
+from rapgen.training.loop import Arguments, Stage, step_seed
+from rapgen.training.run import Run
+
+VALID_BATCHES = 8  # batches a validation looks at
+
+
+def make_stage(run: Run, name: str, parts: Parts) -> Stage:
+    """The stage called `name`, its model initialised from the recipe's seed."""
+    torch.manual_seed(step_seed(run.recipe.seed, name, -2))
+    if name in TOKEN_STAGES:
+        return _token_stage(run, name, parts)
+    return _codec_stage(run, parts) if name == "codec" else _mulan_stage(run, parts)
+
+
+def _token_stage(run: Run, name: str, parts: Parts) -> Stage:
+    settings: TokenStage = getattr(run.recipe.stages, name)
+    streams = stage_streams(run.recipe, parts, name)
+    train, valid, seed = Shards(run.tokens("train")), Shards(run.tokens("valid")), run.recipe.seed
+    return Stage(
+        name=name,
+        settings=settings,
+        model=make_model(run.recipe, streams),
+        batch=lambda n: (batch(train, streams, settings, seed=seed, number=n),),
+        valid_batches=_valid(lambda n: (batch(valid, streams, settings, seed=seed, number=n),), valid, settings),
+        identities=identities(parts),
+        meta={"recipe_sha256": run.recipe.sha256},
+    )
+
+
+def _codec_stage(run: Run, parts: Parts) -> Stage:
+    codec = parts["codec"].component
+    if not isinstance(codec, Trainable):
+        raise PluginError(f"codec '{parts['codec'].name}' comes trained; there is nothing to train")
+    settings, seed = run.recipe.stages.codec, run.recipe.seed
+    crop = -(-round(settings.crop_s * codec.spec.sample_rate) // codec.spec.hop_length) * codec.spec.hop_length
+
+    def batches(shards: Shards) -> Callable[[int], Arguments]:
+        lengths = shards.lengths(AUDIO)
+        return lambda n: (_audio(shards, *_draw(shards, lengths, settings, crop, seed, "codec", n)),)
+
+    train, valid = Shards(run.audio("train")), Shards(run.audio("valid"))
+    return Stage(
+        name="codec",
+        settings=settings,
+        model=codec.module,
+        batch=batches(train),
+        valid_batches=_valid(batches(valid), valid, settings),
+        meta={"recipe_sha256": run.recipe.sha256},
+    )
+
+
+def _mulan_stage(run: Run, parts: Parts) -> Stage:
+    model: MuLaN = parts["mulan"].component.module
+    settings, seed = run.recipe.stages.mulan, run.recipe.seed
+    crop = round(settings.crop_s * model.sample_rate)
+
+    def batches(shards: Shards) -> Callable[[int], Arguments]:
+        lengths = shards.lengths(AUDIO)
+        features, first = caption_features(model, shards)
+
+        def draw(number: int) -> tuple[Tensor, Tensor]:
+            clips, frames = _draw(shards, lengths, settings, crop, seed, "mulan", number)
+            rng = generator(seed, "mulan", "caption", number)
+            captions = first[clips] + (rng.random(len(clips)) * np.diff(first)[clips]).astype(np.int64)
+            return _audio(shards, clips, frames), features[captions]
+
+        return draw
+
+    train, valid = Shards(run.audio("train")), Shards(run.audio("valid"))
+    return Stage(
+        name="mulan",
+        settings=settings,
+        model=model,
+        batch=batches(train),
+        valid_batches=_valid(batches(valid), valid, settings),
+        identities={"text_encoder": identities(parts)["text_encoder"]},
+        meta={"recipe_sha256": run.recipe.sha256},
+    )
+
+
+def caption_features(model: MuLaN, shards: Shards) -> tuple[Tensor, np.ndarray]:
+    """All captions, encoded once: f32 [N, text_dim], and where each clip's start: int64 [clips + 1]."""
+    captions = [a.captions or ("",) for a in shards.annotations]
+    first = np.cumsum([0, *map(len, captions)])
+    return model.encode_text([text for texts in captions for text in texts]), first
+
+
+def _draw(
+    shards: Shards, lengths: np.ndarray, settings: Training, crop: int, seed: int, stage: str, number: int
+) -> tuple[np.ndarray, np.ndarray]:
+    clips = draw_clips(len(shards), settings.batch_size, seed, stage, number)
+    return clips, draw_frames(lengths[clips], crop, generator(seed, stage, "crop", number))
+
+
+def _audio(shards: Shards, clips: np.ndarray, frames: np.ndarray) -> Tensor:
+    """f32 [B, C, S]."""
+    pcm = torch.from_numpy(shards.gather(AUDIO, clips, frames))
+    return pcm.permute(0, 2, 1).float() / 32767
+
+
+def _valid(
+    draw: Callable[[int], Arguments], shards: Shards, settings: Training
+) -> Callable[[], Iterable[Any]]:
+    """The first batches of the held-out clips, about once through them."""
+    count = max(1, min(VALID_BATCHES, len(shards) // settings.batch_size))
+    return lambda: (draw(n) for n in range(count))
