@@ -74,12 +74,13 @@ class GrooveConditioner(Conditioner):
         self._counts = counts.copy()
 
     def fit(self, clips: Iterable[Clip], *, seed: int) -> None:
-        """Count the tokens of annotated clips; `seed` changes nothing."""
-        self._counts = np.zeros_like(self._counts)
-        for clip in clips:
+        """Count the tokens of annotated clips, as shares of all clips; `seed` changes nothing."""
+        counts, total = np.zeros_like(self._counts, dtype=np.float64), 0
+        for total, clip in enumerate(clips, 1):
             codes, known = self._tokens(clip.annotations.groove)
             row = codes[STYLE] if known[STYLE] else len(self._styles)
-            self._counts[row, np.flatnonzero(known), codes[known]] += 1
+            counts[row, np.flatnonzero(known), codes[known]] += 1
+        self._counts = (counts / max(1, total)).astype(np.float32)
 
     def encode(
         self,

@@ -14,7 +14,7 @@ from scipy.signal import stft
 
 from rapgen.errors import RecipeError
 from rapgen.groove import FEELS, KEYS, NOTES, read_groove
-from rapgen.interfaces import Clip, DataSource
+from rapgen.interfaces import Annotations, Clip, DataSource
 
 STYLES = ["boom bap", "trap", "lo-fi", "drill"]
 
@@ -47,7 +47,7 @@ def test_splits_and_seeds_share_no_clip() -> None:
     assert len({clip.audio.tobytes() for clip in clips}) == len(clips)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     duration_s=st.floats(1.0, 6.0),
     style=st.sampled_from(STYLES),
@@ -76,20 +76,25 @@ def test_every_clip_is_clean_and_its_beats_lie_on_the_grid(
     assert notes.licence == "CC0-1.0"
 
 
-def test_about_half_of_the_clips_start_on_a_downbeat() -> None:
-    source = beatmaker(num_clips=60, duration_s=1.0)
-    notes = [source.load(ref).annotations for ref in source.refs()]
-    on_downbeat = [note for note in notes if note.beats_s[0] == 0.0]
-    assert 18 <= len(on_downbeat) <= 42
+@pytest.fixture(scope="module")
+def many() -> list[Annotations]:
+    """What is said of many short clips."""
+    source = beatmaker(num_clips=36, duration_s=1.0)
+    return [source.load(ref).annotations for ref in source.refs()]
+
+
+def test_about_half_of_the_clips_start_on_a_downbeat(many: list[Annotations]) -> None:
+    on_downbeat = [note for note in many if note.beats_s[0] == 0.0]
+    assert 10 <= len(on_downbeat) <= 26
     assert all(note.first_beat % 4 == 0 for note in on_downbeat)
-    assert all((note.groove.bars is not None) == (note in on_downbeat) for note in notes)
+    assert all((note.groove.bars is not None) == (note in on_downbeat) for note in many)
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_sound_sets_in_on_the_annotated_beats(style: str) -> None:
     lags, contrasts = [], []
-    for index in range(4):
-        clip = load(index, styles=[style], duration_s=12.0, seed=3)
+    for index in range(3):
+        clip = load(index, styles=[style], duration_s=8.0, seed=3)
         flux, frame_s, offset_s = onset_flux(clip)
         frames = np.round((np.array(clip.annotations.beats_s) - offset_s) / frame_s).astype(int)
         frames = frames[(frames > 10) & (frames < len(flux) - 10)]
@@ -109,10 +114,10 @@ def onset_flux(clip: Clip) -> tuple[np.ndarray, float, float]:
 
 
 def test_the_notes_played_belong_to_the_key() -> None:
-    source = beatmaker(num_clips=10, duration_s=12.0, seed=5)
+    source = beatmaker(num_clips=8, duration_s=10.0, seed=5)
     clips = [source.load(ref) for ref in source.refs()]
     in_scale = [scale_rank(clip) for clip in clips]
-    assert sum(rank < 3 for rank in in_scale) >= 8
+    assert sum(rank < 3 for rank in in_scale) >= 6
 
 
 def scale_rank(clip: Clip) -> int:
@@ -128,10 +133,8 @@ def scale_rank(clip: Clip) -> int:
     return sum(fit > fits[relative_major] for fit in fits)
 
 
-def test_captions_say_nothing_untrue() -> None:
-    source = beatmaker(num_clips=60, duration_s=1.0, seed=2)
-    for ref in source.refs():
-        notes = source.load(ref).annotations
+def test_captions_say_nothing_untrue(many: list[Annotations]) -> None:
+    for notes in many:
         groove, captions = notes.groove, notes.captions
         assert 4 <= len(captions) <= 6
         assert len(set(captions)) == len(captions)
@@ -149,9 +152,8 @@ def test_captions_say_nothing_untrue() -> None:
             assert "vinyl crackle" not in caption or groove.style in ("boom bap", "lo-fi"), caption
 
 
-def test_captions_name_what_a_listener_would() -> None:
-    source = beatmaker(num_clips=40, duration_s=1.0)
-    words = " ".join(" ".join(source.load(ref).annotations.captions) for ref in source.refs())
+def test_captions_name_what_a_listener_would(many: list[Annotations]) -> None:
+    words = " ".join(" ".join(notes.captions) for notes in many)
     for word in ("[FREE]", "type beat", "808", "piano", "rhodes", "vinyl crackle", "minor", "dark", "around"):
         assert word in words
 

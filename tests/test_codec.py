@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
+import rapgen_plugins.boombox as boombox_module
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rapgen_plugins.boombox import BoomboxCodec, boombox
 
-import rapgen_plugins.boombox as boombox_module
 from rapgen.interfaces import Trainable
 from rapgen.models.kmeans import kmeans, nearest
 from rapgen.models.rvq import ResidualVQ
@@ -153,7 +155,7 @@ def test_more_codebooks_come_nearer() -> None:
     quantizer.fit(x, seed=0)
     codes = quantizer.encode(x)
     errors = [(quantizer.decode(codes[:, :q]) - x).square().mean() for q in range(1, 6)]
-    assert all(more < 0.9 * fewer for fewer, more in zip(errors, errors[1:], strict=False))
+    assert all(more < 0.9 * fewer for fewer, more in pairwise(errors))
 
 
 def test_first_batch_starts_the_codebooks_with_all_codes_in_use() -> None:
@@ -206,6 +208,7 @@ def test_kmeans_finds_separate_clusters() -> None:
 
 def test_si_sdr_ignores_scale() -> None:
     target = drums(1, 4800)[:, 0]
-    noisy = target + 0.1 * target.std() * torch.randn(target.shape, generator=torch.Generator().manual_seed(2))
+    noise = torch.randn(target.shape, generator=torch.Generator().manual_seed(2))
+    noisy = target + 0.1 * target.std() * noise
     torch.testing.assert_close(si_sdr(0.3 * noisy, target), si_sdr(noisy, target), atol=1e-2, rtol=1e-3)
     assert 18 < si_sdr(noisy, target).item() < 22

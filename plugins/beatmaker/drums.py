@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from rapgen_plugins.beatmaker.styles import Ranges
@@ -23,13 +23,14 @@ from rapgen_plugins.beatmaker.synth import (
 )
 
 
-def build_kit(ranges: Mapping[str, Ranges], rng: np.random.Generator) -> dict[str, Signal]:
+def build_kit(
+    ranges: Mapping[str, Ranges], voices: Iterable[str], rng: np.random.Generator
+) -> dict[str, Signal]:
     """One shot a voice, peak 1, its settings drawn from `ranges[voice]`."""
-    return {voice: unit_peak(_fade_out(_VOICES[voice](draw(ranges[voice], rng), rng))) for voice in _VOICES}
+    return {voice: unit_peak(_fade_out(_VOICES[voice](_draw(ranges[voice], rng), rng))) for voice in voices}
 
 
-def draw(ranges: Ranges, rng: np.random.Generator) -> dict[str, float]:
-    """A uniform draw from each range."""
+def _draw(ranges: Ranges, rng: np.random.Generator) -> dict[str, float]:
     return {name: float(rng.uniform(*bounds)) for name, bounds in ranges.items()}
 
 

@@ -87,8 +87,9 @@ def _wow(signal: Signal, depth_ms: float, rng: np.random.Generator) -> Signal:
 def _echo(signal: Signal, delay: int) -> Signal:
     """Add three echoes, each duller and softer."""
     out, tap = signal.copy(), signal
-    for gain in (0.35, 0.35, 0.35) if delay else ():
-        tap = gain * lowpass(np.concatenate([np.zeros(delay, np.float32), tap[:-delay]]), 4000, order=1)
+    for _ in range(3) if delay else ():
+        late = np.concatenate([np.zeros(delay, np.float32), tap])[: len(signal)]
+        tap = np.float32(0.35) * lowpass(late, 4000, order=1)
         out += tap
     return out
 
@@ -123,7 +124,7 @@ def _soft_clip(signal: Signal, *, knee: float) -> Signal:
     """Leave what is below `knee`, bend what is above towards the ceiling."""
     room = np.float32(_CEILING - knee)
     over = np.maximum(np.abs(signal) - np.float32(knee), np.float32(0))
-    return signal + np.sign(signal) * (room * np.tanh(over / room) - over)
+    return np.asarray(signal + np.sign(signal) * (room * np.tanh(over / room) - over))
 
 
 def _loudness_db(signal: Signal) -> float:

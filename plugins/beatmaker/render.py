@@ -55,7 +55,7 @@ def _unroll(events: list[Event], song: Song, part: str, past: int) -> list[tuple
 
 def _drum_tracks(song: Song, past: int, length: int, rng: np.random.Generator) -> dict[str, Signal]:
     """The drums on four buses."""
-    kit = build_kit(song.style.kit, rng)
+    kit = build_kit(song.style.kit, song.drums, rng)
     tracks = {}
     for bus, voices in _BUSES.items():
         tracks[bus] = np.zeros(past + length, np.float32)

@@ -121,7 +121,7 @@ _TRAP = Style(
     ),
     kit=_ELECTRONIC,
     levels_db={"kick": -6, "snare": -6, "hats": -15, "perc": -17, "bass": -16.5, "chords": -18.5,
-               "lead": -16.5, "crackle": -60},
+               "lead": -16.5},
     music_lowpass_hz=(5000, 11500), master_lowpass_hz=(11500, 11700), crackle_chance=0.0, wow_ms=(0.0, 0.0),
     reverb_s=(0.6, 1.8), drive=(0.5, 1.5),
 )  # fmt: skip
@@ -160,8 +160,8 @@ _DRILL = Style(
         roll_chance=0.2, open_hat_chance=0.25,
     ),
     kit=_ELECTRONIC,
-    levels_db={"kick": -6, "snare": -6, "hats": -16, "perc": -15, "bass": -16, "chords": -17.5, "lead": -17.5,
-               "crackle": -60},
+    levels_db={"kick": -6, "snare": -6, "hats": -16, "perc": -15, "bass": -16, "chords": -17.5,
+               "lead": -17.5},
     music_lowpass_hz=(3500, 10000), master_lowpass_hz=(11500, 11700), crackle_chance=0.0, wow_ms=(0.0, 0.0),
     reverb_s=(0.6, 1.8), drive=(0.5, 1.5),
 )  # fmt: skip

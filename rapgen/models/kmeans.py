@@ -45,7 +45,7 @@ def kmeans(x: Tensor, k: int, *, seed: int, iterations: int = 20) -> Tensor:
 def _spread(x: Tensor, k: int, draws: Tensor) -> Tensor:
     """k rows, each drawn with a chance that grows with its squared distance to those before it."""
     distance = torch.ones(len(x), device=x.device)
-    rows = []
+    rows: list[Tensor] = []
     for draw in draws:
         total = distance.cumsum(0)
         row = x[torch.searchsorted(total, draw * total[-1]).clamp(max=len(x) - 1)]

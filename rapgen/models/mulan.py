@@ -87,6 +87,7 @@ class MuLaN(nn.Module):
         # Past nn.Module's bookkeeping: a frozen encoder is neither trained nor saved with this model.
         object.__setattr__(self, "text_encoder", text_encoder)
         self.sample_rate = audio_tower.sample_rate
+        self.crop_samples = audio_tower.crop_samples
         self.audio_tower = audio_tower
         self.text_tower = text_tower
         self.loss = loss
@@ -96,7 +97,7 @@ class MuLaN(nn.Module):
 
     def embed_audio(self, audio: Tensor) -> Tensor:
         """f32 [B, C, S] at sample_rate -> f32 [B, dim] of length 1, the mean over crop_s windows."""
-        size = self.audio_tower.crop_samples
+        size = self.crop_samples
         windows = [audio[..., start : start + size] for start in window_starts(audio.shape[-1], size)]
         embeddings = self.audio_tower(torch.cat(windows)).unflatten(0, (len(windows), -1))
         return F.normalize(embeddings.mean(0), dim=-1)
@@ -137,8 +138,8 @@ class MuLaN(nn.Module):
 class MuLaNEmbedQuantizer(nn.Module):
     """Residual vector quantization of MuLaN's space: fitted on audio, used on audio and on text.
 
-    Contrastive training leaves the modalities in two separate cones (Liang et al. 2022, "Mind the Gap"), so
-    text would fall on few codes that audio never has. Text is moved by the difference of the two means.
+    Contrastive training leaves the modalities in two separate cones (Liang et al. 2022, "Mind the Gap").
+    Given text embeddings, `fit` notes the difference of the means; text is moved by it to be quantized.
     """
 
     text_shift: Tensor

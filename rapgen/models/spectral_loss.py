@@ -39,7 +39,10 @@ def waveform_distance(estimate: Tensor, target: Tensor) -> Tensor:
 
 
 def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
-    """Scale-invariant signal-to-distortion ratio (Le Roux et al. 2019): f32 [..., S] twice -> dB, f32 [...]."""
+    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019).
+
+    f32 [..., S] twice -> f32 [...].
+    """
     energy = target.square().sum(-1, keepdim=True) + 1e-8
     projection = (estimate * target).sum(-1, keepdim=True) / energy * target
     noise = (estimate - projection).square().sum(-1) + 1e-8

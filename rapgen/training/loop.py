@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import zlib
 from collections.abc import Callable, Iterable
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from rapgen.checkpoint import State, latest_checkpoint, read_meta, read_state, save_checkpoint
 from rapgen.errors import MismatchError, ModelError
+from rapgen.parts import Parts, compare_all, identities
 from rapgen.recipe import Training
 
 Arguments = tuple[Any, ...]
@@ -31,8 +33,8 @@ class Stage:
     model: nn.Module
     batch: Callable[[int], Arguments]  # batch number -> CPU tensors; a pure function
     valid_batches: Callable[[], Iterable[Arguments]]
-    identities: dict[str, Any] = field(default_factory=dict)  # of the parts it depends on
-    meta: dict[str, Any] = field(default_factory=dict)  # more that a checkpoint should say
+    parts: Parts = field(default_factory=dict)  # those it depends on; their identities go into checkpoints
+    recipe_sha256: str = ""
 
 
 @dataclass
@@ -53,7 +55,8 @@ def train(stage: Stage, folder: Path, *, seed: int, watch: Watch) -> Progress:
     checkpoint was made with other parts or settings, ModelError where the loss is not a number.
     """
     settings = stage.settings
-    accelerator = Accelerator(mixed_precision="no" if settings.precision == "fp32" else settings.precision)
+    accelerator = Accelerator()  # its mixed precision is one for the whole process, ours is a stage's
+    autocast = functools.partial(torch.autocast, accelerator.device.type, torch.bfloat16, settings.precision == "bf16")
     optimizer = make_optimizer(stage.model, settings)
     ema = {name: p.detach().clone() for name, p in stage.model.named_parameters()}
     progress = _resume(stage, folder, optimizer, ema)
@@ -68,7 +71,8 @@ def train(stage: Stage, folder: Path, *, seed: int, watch: Watch) -> Progress:
         model.train()
         for micro in range(settings.accumulate):
             number = (step * settings.accumulate + micro) * accelerator.num_processes + accelerator.process_index
-            loss, figures = model(*_to(stage.batch(number), accelerator.device))
+            with autocast():
+                loss, figures = model(*_to(stage.batch(number), accelerator.device))
             if not torch.isfinite(loss):
                 raise ModelError(f"{stage.name}: the loss is {loss.item()} at step {step}; lower the learning rate")
             accelerator.backward(loss / settings.accumulate)
@@ -80,7 +84,8 @@ def train(stage: Stage, folder: Path, *, seed: int, watch: Watch) -> Progress:
         watch("train", step, {"loss": loss.item(), "grad_norm": float(norm)} | _floats(figures))
         is_last = step == settings.steps
         if is_last or step % settings.valid_every == 0:
-            _validate(stage, ema, accelerator, seed, progress)
+            with autocast():
+                _validate(stage, ema, accelerator.device, seed, progress)
             watch("valid", step, progress.valid)
         if is_last or step % settings.checkpoint_every == 0 or _is_stale(settings, progress):
             if accelerator.is_main_process:
@@ -141,7 +146,7 @@ def _is_stale(settings: Training, progress: Progress) -> bool:
 
 
 @torch.no_grad()
-def _validate(stage: Stage, ema: State, accelerator: Accelerator, seed: int, progress: Progress) -> None:
+def _validate(stage: Stage, ema: State, device: torch.device, seed: int, progress: Progress) -> None:
     """Mean figures over the validation batches with the averaged weights, the same noise every time."""
     model = stage.model
     trained = {name: value.clone() for name, value in model.state_dict().items()}
@@ -149,11 +154,10 @@ def _validate(stage: Stage, ema: State, accelerator: Accelerator, seed: int, pro
     model.eval()
     set_seed(step_seed(seed, stage.name, -1))
     sums: dict[str, list[float]] = {}
-    with accelerator.autocast():
-        for batch in stage.valid_batches():
-            loss, figures = model(*_to(batch, accelerator.device))
-            for name, value in ({"loss": float(loss)} | _floats(figures)).items():
-                sums.setdefault(name, []).append(value)
+    for batch in stage.valid_batches():
+        loss, figures = model(*_to(batch, device))
+        for name, value in ({"loss": float(loss)} | _floats(figures)).items():
+            sums.setdefault(name, []).append(value)
     model.load_state_dict(trained)
     progress.valid = {name: sum(values) / len(values) for name, values in sums.items()}
     is_better = progress.valid["loss"] < progress.best_loss
@@ -169,7 +173,12 @@ def _save(stage: Stage, folder: Path, optimizer: Any, ema: State, progress: Prog
         for key, value in state.items()
     }
     states = {"model": stage.model.state_dict(), "ema": averaged_state(stage.model, ema), "optimizer": moments}
-    save_checkpoint(folder, progress.step, states, {"progress": vars(progress), "identities": stage.identities, **stage.meta})
+    meta = {
+        "progress": vars(progress),
+        "identities": identities(stage.parts),
+        "recipe_sha256": stage.recipe_sha256,
+    }
+    save_checkpoint(folder, progress.step, states, meta)
 
 
 def _resume(stage: Stage, folder: Path, optimizer: torch.optim.Optimizer, ema: State) -> Progress:
@@ -177,9 +186,7 @@ def _resume(stage: Stage, folder: Path, optimizer: torch.optim.Optimizer, ema: S
     if path is None:
         return Progress()
     meta = read_meta(path)
-    for key, value in stage.identities.items():
-        if meta["identities"].get(key) != value:
-            raise MismatchError(f"{path} was made with another {key}; train in a new run folder or restore the recipe")
+    compare_all(meta["identities"], stage.parts, str(path))
     _load(stage.model, read_state(path, "model"), path)
     ema.update({n: v for n, v in read_state(path, "ema").items() if n in ema})
     moments = read_state(path, "optimizer")

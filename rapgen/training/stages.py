@@ -12,7 +12,7 @@ from torch import Tensor
 from rapgen.errors import PluginError
 from rapgen.interfaces import Trainable
 from rapgen.models.mulan import MuLaN
-from rapgen.parts import Parts, identities
+from rapgen.parts import Parts
 from rapgen.recipe import TokenStage, Training
 from rapgen.tokens.batches import draw_clips, draw_frames, generator
 from rapgen.tokens.collect import AUDIO
@@ -42,8 +42,8 @@ def _token_stage(run: Run, name: str, parts: Parts) -> Stage:
         model=make_model(run.recipe, streams),
         batch=lambda n: (batch(train, streams, settings, seed=seed, number=n),),
         valid_batches=_valid(lambda n: (batch(valid, streams, settings, seed=seed, number=n),), valid, settings),
-        identities=identities(parts),
-        meta={"recipe_sha256": run.recipe.sha256},
+        parts=parts,
+        recipe_sha256=run.recipe.sha256,
     )
 
 
@@ -65,7 +65,7 @@ def _codec_stage(run: Run, parts: Parts) -> Stage:
         model=codec.module,
         batch=batches(train),
         valid_batches=_valid(batches(valid), valid, settings),
-        meta={"recipe_sha256": run.recipe.sha256},
+        recipe_sha256=run.recipe.sha256,
     )
 
 
@@ -93,8 +93,8 @@ def _mulan_stage(run: Run, parts: Parts) -> Stage:
         model=model,
         batch=batches(train),
         valid_batches=_valid(batches(valid), valid, settings),
-        identities={"text_encoder": identities(parts)["text_encoder"]},
-        meta={"recipe_sha256": run.recipe.sha256},
+        parts={"text_encoder": parts["text_encoder"]},
+        recipe_sha256=run.recipe.sha256,
     )
 
 

@@ -1,0 +1,207 @@
+"""AudioLM: semantic, then coarse, then fine tokens, and the codec; one block schedule, streaming or not.
+
+AudioLM (Borsos et al. 2022, section III) goes from semantics to codes without text; MusicLM puts conditions in
+front (section 3.2). Both are this class: without conditions it is AudioLM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rapgen.audio.rate import to_rate
+from rapgen.generation.decoders import CausalDecoder, MaskedDecoder
+from rapgen.interfaces import Prompt
+from rapgen.models.patterns import PAD, steps_until
+from rapgen.models.token_lm import TokenLM
+from rapgen.parts import Parts, conditioners
+from rapgen.recipe import Recipe, Samplings
+from rapgen.tokens.streams import StageStreams, crop_frames, stage_streams
+from rapgen.tokens.tokenize import padded
+
+Decoder = CausalDecoder | MaskedDecoder
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One item of a batch to generate."""
+
+    prompt: Prompt
+    item: int = 0  # its number among those of one seed
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Tokens that a piece begins with."""
+
+    semantic: Tensor  # int64 [B, F, 1]
+    codes: Tensor  # int64 [B, F, Q]
+
+
+class AudioLM:
+    """The three token stages of a run and the codec that plays what they make."""
+
+    def __init__(self, recipe: Recipe, parts: Parts, models: Mapping[str, TokenLM]) -> None:
+        self.recipe, self.parts, self.models = recipe, parts, models
+        self.codec = parts["codec"].component
+        self.streams = {name: stage_streams(recipe, parts, name) for name in models}
+
+    def stream(
+        self,
+        pieces: Sequence[Piece],
+        frames: int,
+        *,
+        sampling: Samplings,
+        block: int | None = None,
+        opening: Opening | None = None,
+    ) -> Iterator[Tensor]:
+        """Codec tokens int64 [B, n, Q], `block` frames at a time (None: all at once), `frames` in all.
+
+        The tokens do not depend on `block`, nor on what else is in the batch.
+        """
+        stages = _Stages(self, pieces, frames, sampling, opening)
+        for start in range(0, frames, block or frames):
+            end = min(start + (block or frames), frames)
+            stages.advance(end)
+            yield stages.codes(start, end)
+
+    @torch.inference_mode()
+    def play(self, blocks: Iterator[Tensor]) -> Iterator[Tensor]:
+        """Codec tokens in blocks -> audio f32 [B, C, n * hop] as soon as its right context is known."""
+        left, right = self.codec.context_frames
+        hop = self.codec.spec.hop_length
+        codes: Tensor | None = None
+        played = 0
+        for block in blocks:
+            codes = block if codes is None else torch.cat([codes, block], 1)
+            ready = codes.shape[1] - right
+            if ready > played:
+                yield self._decode(codes, played, ready, left, right, hop)
+                played = ready
+        if codes is not None and codes.shape[1] > played:
+            yield self._decode(codes, played, codes.shape[1], left, right, hop)
+
+    def _decode(self, codes: Tensor, start: int, end: int, left: int, right: int, hop: int) -> Tensor:
+        first = max(0, start - left)
+        audio: Tensor = self.codec.decode(codes[:, first : end + right])
+        return audio[..., (start - first) * hop : (end - first) * hop]
+
+    @torch.inference_mode()
+    def tokenize(self, audio: Tensor) -> Opening:
+        """Tokens of audio f32 [B, C, S] at the codec's rate, for a piece that goes on from it."""
+        semantic = self.parts["semantic"].component
+        own = to_rate(audio, self.codec.spec.sample_rate, semantic.spec.sample_rate)
+        return Opening(semantic.encode(own), self.codec.encode(audio))
+
+
+class _Stages:
+    """The decoders of one generation, each fed by the one before it."""
+
+    def __init__(
+        self, lm: AudioLM, pieces: Sequence[Piece], frames: int, sampling: Samplings, opening: Opening | None
+    ) -> None:
+        self.lm = lm
+        self.prompts = [p.prompt for p in pieces]
+        self.sampling = sampling
+        self.keys = [(p.prompt.seed, p.item) for p in pieces]
+        books = lm.recipe.stages.coarse.num_codebooks
+        # The last frame's last codebook is predicted some steps later; those steps read further frames.
+        steps = steps_until(lm.models["coarse"].pattern, frames, books)
+        self.coarse_frames = max(frames, steps if lm.models["coarse"].pattern == "delay" else frames)
+        semantic_frames = self._semantic_until(self.coarse_frames)
+        known = {"semantic": None, "coarse": None, "fine": None}
+        if opening is not None:
+            known = {
+                "semantic": opening.semantic,
+                "coarse": opening.codes[..., :books],
+                "fine": opening.codes[..., books:],
+            }
+        self.conditions = {n: self._conditions(s) for n, s in lm.streams.items()}
+        self.semantic = self._decoder("semantic", semantic_frames, known["semantic"])
+        self.coarse = self._decoder("coarse", self.coarse_frames, known["coarse"])
+        self.fine = self._decoder("fine", frames, known["fine"])
+
+    def advance(self, end: int) -> None:
+        """Know all codes of the frames before `end`."""
+        coarse_end = self.fine.needs(end) if isinstance(self.fine, MaskedDecoder) else end
+        last_step = coarse_end + self.coarse.codes.shape[2] - 1
+        self.semantic.advance(self._semantic_until(min(last_step, self.coarse_frames)))
+        self.coarse.advance(coarse_end)
+        self.fine.advance(end)
+
+    def codes(self, start: int, end: int) -> Tensor:
+        """int64 [B, end - start, Q] over all codebooks."""
+        return torch.cat([self.coarse.codes[:, start:end], self.fine.codes[:, start:end]], -1)
+
+    def _semantic_until(self, frames: int) -> int:
+        """Semantic frames that COARSE reads for its first `frames` frames."""
+        streams = self.lm.streams["coarse"]
+        return int(streams.semantic_frames(np.array(frames - 1))) + 1 + streams.look_ahead
+
+    def _decoder(self, name: str, frames: int, known: Tensor | None) -> Decoder:
+        settings = getattr(self.lm.recipe.stages, name)
+        model = self.lm.models[name]
+        options = {
+            "stage": name,
+            "frames": frames,
+            "crop": crop_frames(settings, model.target),
+            "sampling": getattr(self.sampling, name),
+            "keys": self.keys,
+            "known": known,
+        }
+
+        def inputs(start: int, end: int) -> dict[str, Tensor]:
+            return self._inputs(name, start, end)
+
+        if model.pattern == "masked":
+            return MaskedDecoder(model, inputs, passes=settings.passes, **options)
+        return CausalDecoder(model, inputs, **options)
+
+    def _conditions(self, streams: StageStreams) -> dict[str, tuple[Tensor, Tensor]]:
+        """Prefixes of the conditional and of the unconditional pass, by name."""
+        known = conditioners(self.lm.parts)
+        negative = [
+            Prompt(text=p.negative_text or "", seed=p.seed) if p.negative_text else None for p in self.prompts
+        ]
+        found = {}
+        for name, stream in streams.inputs.items():
+            if stream.is_condition and stream.is_prefix:
+                wanted = padded(known[name], self.prompts)
+                unwanted = torch.full_like(wanted, PAD)
+                for row, prompt in enumerate(negative):
+                    if prompt is not None:
+                        unwanted[row] = padded(known[name], [prompt])[0]
+                found[name] = (wanted, unwanted)
+        return found
+
+    def _inputs(self, stage: str, start: int, end: int) -> dict[str, Tensor]:
+        """All input streams of a stage for frames [start, end); unconditional rows behind under guidance."""
+        streams = self.lm.streams[stage]
+        device = self.lm.models[stage].embed_target.table.device
+        is_guided = getattr(self.sampling, stage).guidance_scale != 1
+        rows: dict[str, Tensor] = {}
+        for name, stream in streams.inputs.items():
+            if name in self.conditions[stage]:
+                wanted, unwanted = self.conditions[stage][name]
+            elif stream.is_condition:
+                component = conditioners(self.lm.parts)[name]
+                wanted = padded(component, self.prompts, streams.target, end - start, start)
+                unwanted = torch.full_like(wanted, PAD)
+            else:
+                wanted = unwanted = self._tokens(name, streams, start, end)
+            rows[name] = (torch.cat([wanted, unwanted]) if is_guided else wanted).to(device)
+        return rows
+
+    def _tokens(self, name: str, streams: StageStreams, start: int, end: int) -> Tensor:
+        """What an earlier stage made for frames [start, end), PAD past its end: int64 [B, n, columns]."""
+        if name == "coarse":
+            return self.coarse.codes[:, start:end]
+        ahead = streams.semantic_frames(np.arange(start, end))[:, None] + np.arange(1 + streams.look_ahead)
+        made = self.semantic.codes[..., 0]
+        index = torch.from_numpy(ahead)
+        return torch.where(index < made.shape[1], made[:, index.clamp(max=made.shape[1] - 1)], PAD)
+

@@ -1,0 +1,57 @@
+"""A run to a bundle: what generation needs, at the precision it ships in."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import yaml
+from safetensors.torch import save_file
+
+from rapgen.checkpoint import FORMAT
+from rapgen.errors import RapgenError
+from rapgen.files import write_json
+from rapgen.generation.load import load_model
+from rapgen.parts import half, identities, save_part, state_sha256
+
+
+def export_bundle(run: Path, bundle: Path) -> int:
+    """Write a run's recipe, parts and averaged weights to a new folder; its size in bytes.
+
+    Raises ModelError where the run is incomplete, RapgenError where `bundle` exists or cannot be written.
+    """
+    if bundle.exists() and any(bundle.iterdir() if bundle.is_dir() else [bundle]):
+        raise RapgenError(f"{bundle} exists; remove it or choose another place")
+    recipe, parts, models = load_model(run)
+    try:
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{bundle.name}.", dir=bundle.parent))
+    except OSError as error:
+        raise RapgenError(f"cannot write {bundle}: {error.strerror}; choose another place") from None
+    try:
+        for key, part in parts.items():
+            part.source_sha256 = part.identity().state_sha256
+            if not part.is_external and part.component.state():
+                save_part(work, key, part)
+        states = {name: half(model.state_dict()) for name, model in models.items()}
+        (work / "stages").mkdir()
+        for name, state in states.items():
+            save_file(state, work / "stages" / f"{name}.safetensors")
+        (work / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+        meta = {
+            "format": FORMAT,
+            "recipe_sha256": recipe.sha256,
+            "identities": identities(parts),
+            "stages": {name: state_sha256(state) for name, state in states.items()},
+        }
+        write_json(work / "meta.json", meta)
+        work.chmod(0o755)
+        if bundle.exists():
+            bundle.rmdir()
+        work.replace(bundle)
+    except OSError as error:
+        raise RapgenError(f"cannot write {bundle}: {error.strerror}; free some space or choose another place") from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return sum(p.stat().st_size for p in bundle.rglob("*") if p.is_file())

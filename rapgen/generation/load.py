@@ -1,0 +1,70 @@
+"""Runs and bundles to models that can generate."""
+
+from __future__ import annotations
+
+import importlib.resources
+from pathlib import Path
+
+import torch
+
+from rapgen.checkpoint import latest_checkpoint, read_meta, read_state
+from rapgen.errors import MismatchError, ModelError
+from rapgen.models.token_lm import TokenLM
+from rapgen.parts import Parts, compare_all, full, half, load_parts, state_sha256
+from rapgen.recipe import Recipe, load_recipe
+from rapgen.tokens.streams import TOKEN_STAGES, make_model, stage_streams
+
+EMBEDDED = "boombox"
+
+
+def load_model(model: str | Path | None = None, *, device: str = "cpu") -> tuple[Recipe, Parts, dict[str, TokenLM]]:
+    """Recipe, parts and token models of a run or bundle, at the precision they ship in, ready to generate.
+
+    Raises ModelError where something is missing or damaged, MismatchError where things do not belong together.
+    """
+    folder = find_model(model)
+    recipe = load_recipe(folder / "recipe.yaml")
+    is_bundle = (folder / "meta.json").is_file()
+    parts = load_parts(folder, recipe)
+    if is_bundle:
+        compare_all(read_meta(folder)["identities"], parts, str(folder))
+    models = {name: _load_stage(folder, name, recipe, parts, is_bundle) for name in TOKEN_STAGES}
+    for part in parts.values():
+        part.component.to(device)
+    for name in TOKEN_STAGES:
+        models[name].to(device).eval().requires_grad_(False)
+    return recipe, parts, models
+
+
+def find_model(model: str | Path | None) -> Path:
+    """The folder of a run or bundle given by path, or of an embedded bundle by name (None: the default)."""
+    if model is not None and (Path(model) / "recipe.yaml").is_file():
+        return Path(model)
+    bundles = Path(str(importlib.resources.files("rapgen.bundles")))
+    named = bundles / str(model or EMBEDDED)
+    if named.parent == bundles and (named / "recipe.yaml").is_file():
+        return named
+    known = sorted(p.parent.name for p in bundles.glob("*/recipe.yaml"))
+    raise ModelError(f"no run or bundle '{model}': there is no recipe.yaml in it; embedded ones: {', '.join(known) or 'none'}")
+
+
+def _load_stage(folder: Path, name: str, recipe: Recipe, parts: Parts, is_bundle: bool) -> TokenLM:
+    if is_bundle:
+        path = folder / "stages"
+        state = read_state(path, name)
+        if state_sha256(state) != read_meta(folder)["stages"].get(name):
+            raise ModelError(f"{path / name}.safetensors is damaged: it does not match its hash; fetch it anew")
+    else:
+        checkpoint = latest_checkpoint(folder / name)
+        if checkpoint is None:
+            raise ModelError(f"{folder} has no trained {name}; run `rapgen train {name}` with its recipe first")
+        compare_all(read_meta(checkpoint)["identities"], parts, str(checkpoint))
+        state = half(read_state(checkpoint, "ema"))
+    with torch.device("meta"):
+        model = make_model(recipe, stage_streams(recipe, parts, name))
+    try:
+        model.load_state_dict(full(state), assign=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise MismatchError(f"{folder}: the weights of {name} do not fit its recipe: {reason}") from None
+    return model

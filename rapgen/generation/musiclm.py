@@ -1,0 +1,149 @@
+"""MusicLM: a line of text to a beat (Agostinelli et al. 2023)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rapgen.audio.io import fit_channels, read_audio, write_wav
+from rapgen.errors import PromptError
+from rapgen.generation.audiolm import AudioLM, Opening, Piece
+from rapgen.generation.load import load_model
+from rapgen.generation.prompts import check_length, check_text, length_samples
+from rapgen.interfaces import Prompt
+from rapgen.parts import conditioners
+from rapgen.recipe import Samplings
+from rapgen.tokens.batches import generator
+
+Progress = Callable[[float, float], None]  # (seconds made, seconds in all)
+
+
+@dataclass(frozen=True)
+class Beat:
+    """What was made, and from what."""
+
+    audio: np.ndarray  # float32 [channels, samples]
+    sample_rate: int  # Hz
+    prompt: Prompt  # with what was drawn to fill its gaps
+    item: int  # its number among those of one prompt
+    tokens_per_s: float  # of the batch it was made in
+    real_time_factor: float  # seconds of audio a second of work, of the batch
+
+    def save(self, path: str | Path) -> None:
+        """Write a 16 bit WAV, whole or not at all."""
+        write_wav(path, self.audio, self.sample_rate)
+
+
+class MusicLM(AudioLM):
+    """Generates from text."""
+
+    @classmethod
+    def load(cls, model: str | Path | None = None, *, device: str = "cpu") -> MusicLM:
+        """Load a run or a bundle by path or name (None: the embedded one).
+
+        Raises ModelError where it is missing, incomplete or damaged.
+        """
+        return cls(*load_model(model, device=device))
+
+    def generate(
+        self,
+        text: str | Sequence[str],
+        *,
+        duration_s: float | None = None,
+        bars: int | None = None,
+        seed: int = 0,
+        num: int = 1,
+        negative: str | None = None,
+        guidance_scale: float | None = None,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        continue_from: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> list[Beat]:
+        """Beats for one prompt or several, `num` of each, in order.
+
+        Without a length the bars that the prompt names count, else four. `guidance_scale`, `temperature` and
+        `top_k` replace those of the recipe for SEMANTIC and COARSE. `continue_from` is a file whose sound opens
+        the beat; the length is that of the whole. Raises PromptError for a prompt or length that makes no sense.
+        """
+        check_length(duration_s, bars)
+        if num < 1:
+            raise PromptError(f"{num} beats cannot be made; ask for at least 1")
+        pieces = []
+        for line in [text] if isinstance(text, str) else text:
+            prompt = Prompt(
+                text=check_text(line),
+                negative_text=check_text(negative, "the negative prompt") if negative is not None else None,
+                duration_s=duration_s,
+                seed=seed,
+            )
+            if bars is not None:
+                prompt = replace(prompt, groove=replace(prompt.groove, bars=bars))
+            pieces += [Piece(self.plan(prompt, item), item) for item in range(num)]
+        if not pieces:
+            raise PromptError('there is no prompt; write what you want to hear, like "boom bap, 90 bpm"')
+        sampling = change_sampling(self.recipe.sampling, guidance_scale, temperature, top_k)
+        opening = None if continue_from is None else self._opening(Path(continue_from), len(pieces))
+        return self._render(pieces, sampling, opening, progress)
+
+    def plan(self, prompt: Prompt, item: int = 0) -> Prompt:
+        """The prompt with its gaps filled by the model's conditioners, as its seed and item draw them."""
+        for name, conditioner in conditioners(self.parts).items():
+            prompt = conditioner.plan(prompt, generator(prompt.seed, "plan", name, item))
+        return prompt
+
+    def _opening(self, path: Path, rows: int) -> Opening:
+        rate = self.codec.spec.sample_rate
+        audio, _ = read_audio(path, sample_rate=rate)
+        fitted = torch.from_numpy(fit_channels(audio, self.codec.channels))[None]
+        return self.tokenize(fitted.expand(rows, -1, -1))
+
+    def _render(
+        self, pieces: list[Piece], sampling: Samplings, opening: Opening | None, progress: Progress | None
+    ) -> list[Beat]:
+        rate, hop = self.codec.spec.sample_rate, self.codec.spec.hop_length
+        lengths = [length_samples(p.prompt, rate) for p in pieces]
+        frames = -(-max(lengths) // hop)
+        started = time.perf_counter()
+        second = max(1, rate // hop)
+        chunks: list[Tensor] = []
+        made = 0
+        for chunk in self.play(self.stream(pieces, frames, sampling=sampling, block=second, opening=opening)):
+            chunks.append(chunk)
+            made += chunk.shape[-1]
+            if progress is not None:
+                progress(made / rate, frames * hop / rate)
+        audio = torch.cat(chunks, -1).cpu().numpy()
+        elapsed = time.perf_counter() - started
+        per_frame = self.codec.spec.num_codebooks + hop / rate * self.streams["semantic"].target.frame_rate
+        tokens = len(pieces) * frames * per_frame
+        return [
+            Beat(
+                audio=np.clip(audio[row, :, :length], -1, 1),
+                sample_rate=rate,
+                prompt=piece.prompt,
+                item=piece.item,
+                tokens_per_s=tokens / elapsed,
+                real_time_factor=sum(lengths) / rate / elapsed,
+            )
+            for row, (piece, length) in enumerate(zip(pieces, lengths, strict=True))
+        ]
+
+
+def change_sampling(
+    sampling: Samplings, guidance_scale: float | None, temperature: float | None, top_k: int | None
+) -> Samplings:
+    """The recipe's sampling with what was asked for in SEMANTIC and COARSE; PromptError out of range."""
+    asked = {"guidance_scale": guidance_scale, "temperature": temperature, "top_k": top_k}
+    given = {name: value for name, value in asked.items() if value is not None}
+    for name, value in given.items():
+        if not 0 <= value < 1e6:
+            raise PromptError(f"{name} is {value}; give a number from 0 up")
+    changed = {s: getattr(sampling, s).model_copy(update=given) for s in ("semantic", "coarse")}
+    return sampling.model_copy(update=changed)
