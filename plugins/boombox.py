@@ -79,9 +79,7 @@ class BoomboxCodec(AudioCodec):
         import torch
 
         if codes.ndim != 3 or codes.shape[1] == 0 or not 1 <= codes.shape[2] <= self.spec.num_codebooks:
-            raise ValueError(
-                f"boombox decodes codes [B, F, 1..{self.spec.num_codebooks}], got {tuple(codes.shape)}"
-            )
+            raise ValueError(f"boombox decodes codes [B, F, 1..{self.spec.num_codebooks}], got {tuple(codes.shape)}")
         hop = self._hop
         kept = []
         for frames, keep in self._chunks(codes.shape[1]):

@@ -76,7 +76,8 @@ class GrooveConditioner(Conditioner):
     def fit(self, clips: Iterable[Clip], *, seed: int) -> None:
         """Count the tokens of annotated clips, as shares of all clips; `seed` changes nothing."""
         counts, total = np.zeros_like(self._counts, dtype=np.float64), 0
-        for total, clip in enumerate(clips, 1):
+        for clip in clips:
+            total += 1
             codes, known = self._tokens(clip.annotations.groove)
             row = codes[STYLE] if known[STYLE] else len(self._styles)
             counts[row, np.flatnonzero(known), codes[known]] += 1

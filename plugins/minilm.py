@@ -114,9 +114,7 @@ def _read_model(folder: Path) -> nn.ModuleDict:
     from torch import nn
 
     weights = load_file(folder / "model.safetensors")
-    layer = nn.TransformerEncoderLayer(
-        384, 12, 1536, activation="gelu", layer_norm_eps=1e-12, batch_first=True
-    )
+    layer = nn.TransformerEncoderLayer(384, 12, 1536, activation="gelu", layer_norm_eps=1e-12, batch_first=True)
     model = nn.ModuleDict(
         {
             "words": nn.Embedding(30522, 384),

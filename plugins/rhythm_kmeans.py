@@ -31,9 +31,7 @@ def rapgen_components(register: Register) -> None:
     register("semantic", "rhythm-kmeans", rhythm_kmeans)
 
 
-def rhythm_kmeans(
-    *, codebook_size: int = 512, hop_length: int = 1920, sample_rate: int = 24000
-) -> SemanticTokenizer:
+def rhythm_kmeans(*, codebook_size: int = 512, hop_length: int = 1920, sample_rate: int = 24000) -> SemanticTokenizer:
     """Drum onsets, spectrum and harmony of each frame, as one of `codebook_size` k-means clusters."""
     if hop_length <= 0 or hop_length % _STEPS:
         raise RecipeError(f"hop_length must be a multiple of {_STEPS} over 0, got {hop_length}")

@@ -29,13 +29,18 @@ def save_checkpoint(folder: Path, step: int, states: Mapping[str, State], meta: 
     try:
         temporary.mkdir(parents=True)
         for name, state in states.items():
-            save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, temporary / f"{name}.safetensors")
+            save_file(
+                {k: v.detach().cpu().contiguous() for k, v in state.items()},
+                temporary / f"{name}.safetensors",
+            )
         (temporary / "meta.json").write_text(json.dumps({"format": FORMAT, "step": step, **meta}, indent=2) + "\n")
         shutil.rmtree(final, ignore_errors=True)
         os.replace(temporary, final)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise RapgenError(f"cannot write checkpoint {final}: {error}; free some space, then run the same command") from None
+        raise RapgenError(
+            f"cannot write checkpoint {final}: {error}; free some space, then run the same command"
+        ) from None
     for old in _checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return final
@@ -54,7 +59,9 @@ def read_meta(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} has no readable meta.json ({error}); it is damaged or not a model") from None
     if meta.get("format") != FORMAT:
-        raise ModelError(f"{path} has format {meta.get('format')}, this rapgen reads {FORMAT}; use the rapgen it was made with")
+        raise ModelError(
+            f"{path} has format {meta.get('format')}, this rapgen reads {FORMAT}; use the rapgen it was made with"
+        )
     return meta
 
 
@@ -63,7 +70,9 @@ def read_state(path: Path, name: str) -> State:
     try:
         return load_file(path / f"{name}.safetensors")
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path / name}.safetensors is missing or damaged ({error}); remove {path.name} and resume") from None
+        raise ModelError(
+            f"{path / name}.safetensors is missing or damaged ({error}); remove {path.name} and resume"
+        ) from None
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -31,7 +31,9 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        raise RapgenError(f"cannot write {path}: {error.strerror or error}; free some space or choose another place") from None
+        raise RapgenError(
+            f"cannot write {path}: {error.strerror or error}; free some space or choose another place"
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -139,9 +139,11 @@ class Component(Protocol):
 
     def to(self, device: torch.device | str) -> None:
         """Move all tensors to `device`."""
+        return None
 
     def bind(self, parts: Mapping[str, Any]) -> None:
         """Be shown the run's other parts (`parts["mulan"]`, ...) once all are built."""
+        return None
 
 
 @runtime_checkable

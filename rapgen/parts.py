@@ -19,7 +19,7 @@ from torch import Tensor
 from rapgen import __version__
 from rapgen.errors import MismatchError, ModelError
 from rapgen.files import atomic
-from rapgen.interfaces import Component, Fittable, Identity, TokenSpec, Trainable
+from rapgen.interfaces import Fittable, Identity, TokenSpec, Trainable
 from rapgen.models.mulan import build_mulan
 from rapgen.recipe import Node, Recipe
 from rapgen.registry import build, check_node, option_schema, registry
@@ -228,7 +228,9 @@ def _defaults(part: Part) -> dict[str, Any]:
 
 def _same(name: str, stored: Any, current: Any, where: str) -> None:
     if _plain(stored) != _plain(current):
-        raise MismatchError(f"{where}: {name} was {stored!r} when it was made and is {current!r} now; use the same parts")
+        raise MismatchError(
+            f"{where}: {name} was {stored!r} when it was made and is {current!r} now; use the same parts"
+        )
 
 
 def _plain(value: Any) -> Any:

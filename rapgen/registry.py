@@ -110,9 +110,7 @@ def option_schema(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The keyword-only parameters of a factory with their types resolved."""
     hints = typing.get_type_hints(factory)
     parameters = inspect.signature(factory).parameters.values()
-    return {
-        p.name: p.replace(annotation=hints.get(p.name, Any)) for p in parameters if p.kind is p.KEYWORD_ONLY
-    }
+    return {p.name: p.replace(annotation=hints.get(p.name, Any)) for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def check_options(factory: Callable[..., Any], options: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

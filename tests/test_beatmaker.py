@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rapgen_plugins.beatmaker import beatmaker
-from rapgen_plugins.beatmaker.captions import spell
 from scipy.signal import stft
 
 from rapgen.errors import RecipeError
 from rapgen.groove import FEELS, KEYS, NOTES, read_groove
 from rapgen.interfaces import Annotations, Clip, DataSource
+from rapgen_plugins.beatmaker import beatmaker
+from rapgen_plugins.beatmaker.captions import spell
 
 STYLES = ["boom bap", "trap", "lo-fi", "drill"]
 
@@ -145,9 +145,7 @@ def test_captions_say_nothing_untrue(many: list[Annotations]) -> None:
             assert said.style in (None, groove.style), caption
             assert said.feel in (None, groove.feel), caption
             slack_bpm = 2.5 if "around" in caption else 0
-            assert said.tempo_bpm is None or abs(said.tempo_bpm - (groove.tempo_bpm or 0)) <= slack_bpm, (
-                caption
-            )
+            assert said.tempo_bpm is None or abs(said.tempo_bpm - (groove.tempo_bpm or 0)) <= slack_bpm, caption
             assert "808" not in caption or groove.style in ("trap", "drill"), caption
             assert "vinyl crackle" not in caption or groove.style in ("boom bap", "lo-fi"), caption
 

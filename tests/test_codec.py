@@ -3,16 +3,16 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-import rapgen_plugins.boombox as boombox_module
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rapgen_plugins.boombox import BoomboxCodec, boombox
 
+import rapgen_plugins.boombox as boombox_module
 from rapgen.interfaces import Trainable
 from rapgen.models.kmeans import kmeans, nearest
 from rapgen.models.rvq import ResidualVQ
 from rapgen.models.spectral_loss import si_sdr
+from rapgen_plugins.boombox import BoomboxCodec, boombox
 
 HOP = 960
 

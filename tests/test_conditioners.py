@@ -10,12 +10,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rapgen_plugins.grid import grid
-from rapgen_plugins.groove import groove
 
 from rapgen.errors import PromptError, RecipeError
 from rapgen.groove import FEELS, KEYS, STYLES
 from rapgen.interfaces import Annotations, Clip, Conditioner, Fittable, Groove, Prompt, TokenSpec
+from rapgen_plugins.grid import grid
+from rapgen_plugins.groove import groove
 
 SPEC = TokenSpec(codebook_size=1024, num_codebooks=4, sample_rate=24_000, hop_length=480)
 SILENCE = np.zeros((1, 24_000), dtype=np.float32)
@@ -103,9 +103,7 @@ def test_plan_draws_as_often_as_was_seen() -> None:
     assert 0.65 < drawn.count(BOOM_BAP) / len(drawn) < 0.85
 
 
-@pytest.mark.parametrize(
-    ("tempo_bpm", "style"), [(88, "boom bap"), (60, "boom bap"), (137, "trap"), (180, "trap")]
-)
+@pytest.mark.parametrize(("tempo_bpm", "style"), [(88, "boom bap"), (60, "boom bap"), (137, "trap"), (180, "trap")])
 def test_plan_draws_the_style_of_a_tempo(tempo_bpm: float, style: str) -> None:
     conditioner = fitted(TRAP, *[BOOM_BAP] * 20)
     assert {plan(conditioner, f"{tempo_bpm} bpm", seed=seed).style for seed in range(20)} == {style}
@@ -128,9 +126,7 @@ def test_groove_state_round_trip() -> None:
     conditioner, other = fitted(TRAP, BOOM_BAP), groove()
     other.load_state(conditioner.state())
     assert all(torch.equal(tensor, other.state()[name]) for name, tensor in conditioner.state().items())
-    assert [plan(other, "", seed=seed) for seed in range(9)] == [
-        plan(conditioner, "", seed=seed) for seed in range(9)
-    ]
+    assert [plan(other, "", seed=seed) for seed in range(9)] == [plan(conditioner, "", seed=seed) for seed in range(9)]
     with pytest.raises(KeyError):
         other.load_state({})
     with pytest.raises(ValueError, match="counts"):
@@ -147,9 +143,7 @@ def test_groove_refuses_bad_options(options: dict[str, Any]) -> None:
 
 def test_styles_are_an_option() -> None:
     conditioner = groove(styles=["crunk", *STYLES])
-    _, valid = conditioner.encode(
-        [Prompt("", groove=Groove(style="crunk")), Prompt("", groove=Groove(style="polka"))]
-    )
+    _, valid = conditioner.encode([Prompt("", groove=Groove(style="crunk")), Prompt("", groove=Groove(style="polka"))])
     assert valid[:, 2].tolist() == [True, False]
 
 
@@ -164,9 +158,7 @@ beaten_clips = st.builds(
     st.lists(st.floats(0.3, 1.0), min_size=1, max_size=20),
     st.integers(0, 31),
 )
-specs = st.sampled_from(
-    [SPEC, replace(SPEC, sample_rate=44_100, hop_length=512), replace(SPEC, hop_length=1920)]
-)
+specs = st.sampled_from([SPEC, replace(SPEC, sample_rate=44_100, hop_length=512), replace(SPEC, hop_length=1920)])
 
 
 @given(item=prompts | beaten_clips, spec=specs, start=st.integers(0, 20_000), split=st.integers(0, 60))
@@ -212,9 +204,7 @@ def test_phase_runs_through_the_step() -> None:
 def test_bars_at_90_bpm_start_exactly(bar: int) -> None:
     frame = bar * 64_000 // 250  # a bar is 64,000 samples
     spec = replace(SPEC, hop_length=250)  # a phase bin
-    codes, _ = grid().encode(
-        [Prompt("", groove=Groove(tempo_bpm=90))], spec=spec, start_frame=frame - 1, num_frames=2
-    )
+    codes, _ = grid().encode([Prompt("", groove=Groove(tempo_bpm=90))], spec=spec, start_frame=frame - 1, num_frames=2)
     assert codes[0].tolist() == [[15, 15, (bar - 1) % 8], [0, 0, bar % 8]]
 
 

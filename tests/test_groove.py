@@ -205,14 +205,11 @@ def test_what_is_described_is_read_back(groove: Groove) -> None:
     assert read_groove(describe(groove)) == groove
 
 
-words = st.sampled_from(
-    ["90", "bpm", "808", "in", "A", "a", "minor", "#", "trap", "one", "hundred", "-", "\0", "to"]
-)
+words = st.sampled_from(["90", "bpm", "808", "in", "A", "a", "minor", "#", "trap", "one", "hundred", "-", "\0", "to"])
 
 
 @given(
-    st.text(max_size=200)
-    | st.lists(words, max_size=40).flatmap(lambda w: st.sampled_from([" ".join(w), "".join(w)]))
+    st.text(max_size=200) | st.lists(words, max_size=40).flatmap(lambda w: st.sampled_from([" ".join(w), "".join(w)]))
 )
 @settings(max_examples=150)
 def test_any_text_is_read_or_refused(text: str) -> None:
@@ -227,9 +224,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     assert groove.bars is None or groove.bars > 0
 
 
-@pytest.mark.parametrize(
-    "unit", ["1", "90-", "90 to ", "one ", "hundred and ", "in a ", "lo", "#b", " ", "﷽"]
-)
+@pytest.mark.parametrize("unit", ["1", "90-", "90 to ", "one ", "hundred and ", "in a ", "lo", "#b", " ", "﷽"])
 def test_long_text_is_read_quickly(unit: str) -> None:
     start = time.process_time()
     read_groove(unit * (10_000 // len(unit)))

@@ -12,8 +12,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rapgen_plugins.minilm import minilm
-from rapgen_plugins.mulan import mulan
 from torch import Tensor
 
 from rapgen.audio._torchaudio import load_torchaudio
@@ -21,6 +19,8 @@ from rapgen.audio.mel import LogMel
 from rapgen.errors import ModelError, PluginError, RecipeError
 from rapgen.interfaces import Annotations, Clip, Prompt, TextEncoder
 from rapgen.models.mulan import MuLaNEmbedQuantizer, MuLaNPart, build_mulan, window_starts
+from rapgen_plugins.minilm import minilm
+from rapgen_plugins.mulan import mulan
 
 RATE = 24_000
 TEXTS = [

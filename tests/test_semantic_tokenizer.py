@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rapgen_plugins.rhythm_kmeans import rhythm_kmeans
 
 from rapgen.errors import MismatchError, ModelError, RecipeError
 from rapgen.interfaces import Clip, Fittable, SemanticTokenizer
+from rapgen_plugins.rhythm_kmeans import rhythm_kmeans
 
 RATE, HOP, SIZE = 24_000, 1920, 16
 

@@ -7,6 +7,8 @@ from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rapgen.interfaces import Groove
 from rapgen_plugins.beatmaker.harmony import Note, draw_bass, draw_chords, draw_harmony, draw_lead
 from rapgen_plugins.beatmaker.patterns import (
     BARS_PER_PHRASE,
@@ -19,8 +21,6 @@ from rapgen_plugins.beatmaker.patterns import (
 )
 from rapgen_plugins.beatmaker.styles import Style
 from rapgen_plugins.beatmaker.synth import SAMPLE_RATE
-
-from rapgen.interfaces import Groove
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from rapgen_plugins.beatmaker.harmony import Note
 from rapgen_plugins.beatmaker.synth import (
     SAMPLE_RATE,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from string import capwords
 
 import numpy as np
+
 from rapgen_plugins.beatmaker.arrangement import Song
 
 _HEARD_DB = -26.0  # a track softer than this against the whole is not named

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+
 from rapgen_plugins.beatmaker.styles import Ranges
 from rapgen_plugins.beatmaker.synth import (
     SAMPLE_RATE,
@@ -23,9 +24,7 @@ from rapgen_plugins.beatmaker.synth import (
 )
 
 
-def build_kit(
-    ranges: Mapping[str, Ranges], voices: Iterable[str], rng: np.random.Generator
-) -> dict[str, Signal]:
+def build_kit(ranges: Mapping[str, Ranges], voices: Iterable[str], rng: np.random.Generator) -> dict[str, Signal]:
     """One shot a voice, peak 1, its settings drawn from `ranges[voice]`."""
     return {voice: unit_peak(_fade_out(_VOICES[voice](_draw(ranges[voice], rng), rng))) for voice in voices}
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+
 from rapgen_plugins.beatmaker.patterns import BARS_PER_PHRASE, STEPS_PER_BAR, STEPS_PER_PHRASE, Hit
 
 TONICS = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+
 from rapgen_plugins.beatmaker.synth import (
     SAMPLE_RATE,
     Signal,
@@ -139,9 +140,7 @@ def _ensemble(rng: np.random.Generator, *, slope: float, attack_s: float, vibrat
     def play(freq_hz: float, duration_s: float) -> Signal:
         n = num_samples(duration_s + 0.25)
         t = times_s(n)
-        sway = (
-            vibrato * sine(rate_hz * t) / (2 * np.pi * rate_hz) * gate(n, attack_s=0.4, hold_s=n, release_s=0)
-        )
+        sway = vibrato * sine(rate_hz * t) / (2 * np.pi * rate_hz) * gate(n, attack_s=0.4, hold_s=n, release_s=0)
         partials = _harmonics(freq_hz) ** -slope
         voices = [
             wave(freq_hz * (1 + cents) * (t + sway) + turn, partials)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.signal import oaconvolve
+
 from rapgen_plugins.beatmaker.arrangement import Song
 from rapgen_plugins.beatmaker.synth import (
     SAMPLE_RATE,
@@ -15,7 +17,6 @@ from rapgen_plugins.beatmaker.synth import (
     sine,
     times_s,
 )
-from scipy.signal import oaconvolve
 
 LOUDNESS_DB = -14.0  # of the weighted signal's RMS
 _CEILING = 0.97
@@ -23,9 +24,7 @@ _FRAME = SAMPLE_RATE // 10  # samples
 _SHOTS = ("kick", "snare", "hats", "perc")  # levelled by their peak, everything else by its loudness
 
 
-def mix(
-    tracks: dict[str, Signal], song: Song, past: int, rng: np.random.Generator
-) -> tuple[Signal, dict[str, float]]:
+def mix(tracks: dict[str, Signal], song: Song, past: int, rng: np.random.Generator) -> tuple[Signal, dict[str, float]]:
     """Sum tracks and master them, leaving out the first `past` samples: float32 [samples], and levels.
 
     Levels are each track's loudness within the clip against the whole, in dB, "crackle" among them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+
 from rapgen_plugins.beatmaker.styles import Drumming
 
 STEPS_PER_BEAT = 4
@@ -72,9 +73,7 @@ def _backbone(drumming: Drumming, rng: np.random.Generator) -> tuple[list[Hit], 
 def _stretch(hits: list[Hit], speed: float) -> list[Hit]:
     """Play a phrase `speed` times as fast, as often as it fits, on the 16th grid."""
     rounds = max(1, int(speed))
-    moved = {
-        (hit.step + at * STEPS_PER_PHRASE) // speed: hit.velocity for at in range(rounds) for hit in hits
-    }
+    moved = {(hit.step + at * STEPS_PER_PHRASE) // speed: hit.velocity for at in range(rounds) for hit in hits}
     return [Hit(step, velocity) for step, velocity in sorted(moved.items()) if step < STEPS_PER_PHRASE]
 
 
@@ -116,15 +115,11 @@ def _add_colour(drums: Drums, rng: np.random.Generator) -> None:
         drums["crash"] = [Hit(0.0, rng.uniform(0.3, 0.6))]
     if rng.random() < 0.2:
         stride = int(rng.choice([1, 2]))
-        drums["shaker"] = [
-            Hit(float(s), 0.4 + 0.4 * (s % 4 == 2)) for s in range(0, STEPS_PER_PHRASE, stride)
-        ]
+        drums["shaker"] = [Hit(float(s), 0.4 + 0.4 * (s % 4 == 2)) for s in range(0, STEPS_PER_PHRASE, stride)]
     if rng.random() < 0.35:
         steps = rng.choice([3, 5, 6, 7, 11, 13, 14, 19, 22, 23, 27, 29, 30], size=3, replace=False)
         repeat = range(0, STEPS_PER_PHRASE, 2 * STEPS_PER_BAR)
-        drums["perc"] = [
-            Hit(float(at + step), rng.uniform(0.4, 0.9)) for at in repeat for step in sorted(steps)
-        ]
+        drums["perc"] = [Hit(float(at + step), rng.uniform(0.4, 0.9)) for at in repeat for step in sorted(steps)]
 
 
 def _add_fill(drums: Drums, end: int, rng: np.random.Generator) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 import numpy as np
+
 from rapgen_plugins.beatmaker.arrangement import Part, Song
 from rapgen_plugins.beatmaker.bass import play_line
 from rapgen_plugins.beatmaker.drums import build_kit
@@ -66,9 +67,7 @@ def _drum_tracks(song: Song, past: int, length: int, rng: np.random.Generator) -
     return tracks
 
 
-def _play(
-    part: Part, notes: list[tuple[int, Note]], song: Song, length: int, rng: np.random.Generator
-) -> Signal:
+def _play(part: Part, notes: list[tuple[int, Note]], song: Song, length: int, rng: np.random.Generator) -> Signal:
     """A part on an instrument; a note of the same pitch and length is made once."""
     play = INSTRUMENTS[part.instrument](rng)
     track = np.zeros(length, np.float32)

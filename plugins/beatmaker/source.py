@@ -6,14 +6,14 @@ import difflib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+
+from rapgen.errors import RecipeError
+from rapgen.interfaces import Annotations, Clip, ClipRef, DataSource
 from rapgen_plugins.beatmaker.arrangement import arrange
 from rapgen_plugins.beatmaker.captions import captions
 from rapgen_plugins.beatmaker.render import render
 from rapgen_plugins.beatmaker.styles import STYLES
 from rapgen_plugins.beatmaker.synth import SAMPLE_RATE
-
-from rapgen.errors import RecipeError
-from rapgen.interfaces import Annotations, Clip, ClipRef, DataSource
 
 SPLITS = ("train", "valid", "test")
 

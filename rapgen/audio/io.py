@@ -60,7 +60,9 @@ def write_wav(path: str | Path, audio: np.ndarray, sample_rate: int) -> None:
         try:
             soundfile.write(temporary, pcm.T, sample_rate, format="WAV", subtype="PCM_16")
         except soundfile.LibsndfileError as error:
-            raise AudioError(f"cannot write {path}: {error.error_string}; free some space or choose another place") from None
+            raise AudioError(
+                f"cannot write {path}: {error.error_string}; free some space or choose another place"
+            ) from None
 
 
 def resample(audio: np.ndarray, rate: int, to_rate: int) -> np.ndarray:

@@ -20,9 +20,7 @@ class LogMel(nn.Module):
     window: Tensor
     filters: Tensor
 
-    def __init__(
-        self, *, sample_rate: int, n_fft: int, hop_length: int, num_mels: int, center: bool = True
-    ) -> None:
+    def __init__(self, *, sample_rate: int, n_fft: int, hop_length: int, num_mels: int, center: bool = True) -> None:
         super().__init__()
         self.n_fft = n_fft
         self.hop_length = hop_length

@@ -164,9 +164,7 @@ class _Stages:
     def _conditions(self, streams: StageStreams) -> dict[str, tuple[Tensor, Tensor]]:
         """Prefixes of the conditional and of the unconditional pass, by name."""
         known = conditioners(self.lm.parts)
-        negative = [
-            Prompt(text=p.negative_text or "", seed=p.seed) if p.negative_text else None for p in self.prompts
-        ]
+        negative = [Prompt(text=p.negative_text or "", seed=p.seed) if p.negative_text else None for p in self.prompts]
         found = {}
         for name, stream in streams.inputs.items():
             if stream.is_condition and stream.is_prefix:
@@ -204,4 +202,3 @@ class _Stages:
         made = self.semantic.codes[..., 0]
         index = torch.from_numpy(ahead)
         return torch.where(index < made.shape[1], made[:, index.clamp(max=made.shape[1] - 1)], PAD)
-

@@ -45,7 +45,9 @@ def find_model(model: str | Path | None) -> Path:
     if named.parent == bundles and (named / "recipe.yaml").is_file():
         return named
     known = sorted(p.parent.name for p in bundles.glob("*/recipe.yaml"))
-    raise ModelError(f"no run or bundle '{model}': there is no recipe.yaml in it; embedded ones: {', '.join(known) or 'none'}")
+    raise ModelError(
+        f"no run or bundle '{model}': there is no recipe.yaml in it; embedded ones: {', '.join(known) or 'none'}"
+    )
 
 
 def _load_stage(folder: Path, name: str, recipe: Recipe, parts: Parts, is_bundle: bool) -> TokenLM:

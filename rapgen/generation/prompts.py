@@ -18,7 +18,7 @@ def check_text(text: str, what: str = "the prompt") -> str:
     """The text in one line; PromptError where it is empty, far too long, or holds control characters."""
     line = " ".join(text.split())
     if not line:
-        raise PromptError(f"{what} is empty; write what you want to hear, like \"boom bap, 90 bpm\"")
+        raise PromptError(f'{what} is empty; write what you want to hear, like "boom bap, 90 bpm"')
     if len(line) > MAX_CHARACTERS:
         raise PromptError(f"{what} has {len(line)} characters; keep it under {MAX_CHARACTERS}")
     if any(unicodedata.category(c) in ("Cc", "Cs") for c in line):
@@ -31,7 +31,9 @@ def check_length(duration_s: float | None, bars: int | None) -> None:
     if duration_s is not None and bars is not None:
         raise PromptError("give a duration or a number of bars, not both")
     if duration_s is not None and not MIN_DURATION_S <= duration_s <= MAX_DURATION_S:
-        raise PromptError(f"a duration of {duration_s:g} s cannot be made; ask for {MIN_DURATION_S:g} to {MAX_DURATION_S:g} s")
+        raise PromptError(
+            f"a duration of {duration_s:g} s cannot be made; ask for {MIN_DURATION_S:g} to {MAX_DURATION_S:g} s"
+        )
     if bars is not None and bars < 1:
         raise PromptError(f"{bars} bars cannot be made; ask for at least 1")
 

@@ -34,9 +34,7 @@ class AudioTower(nn.Module):
     AST's 16 x 16 patches would be twice as many tokens at 64 bands; rhythm needs time, not bands, apart.
     """
 
-    def __init__(
-        self, *, sample_rate: int, dim: int, width: int, layers: int, heads: int, crop_s: float
-    ) -> None:
+    def __init__(self, *, sample_rate: int, dim: int, width: int, layers: int, heads: int, crop_s: float) -> None:
         super().__init__()
         self.sample_rate = sample_rate
         self.crop_samples = round(crop_s * sample_rate)
@@ -80,9 +78,7 @@ class MuLaN(nn.Module):
 
     text_encoder: TextEncoder
 
-    def __init__(
-        self, *, text_encoder: TextEncoder, audio_tower: AudioTower, text_tower: TextTower, loss: str
-    ) -> None:
+    def __init__(self, *, text_encoder: TextEncoder, audio_tower: AudioTower, text_tower: TextTower, loss: str) -> None:
         super().__init__()
         # Past nn.Module's bookkeeping: a frozen encoder is neither trained nor saved with this model.
         object.__setattr__(self, "text_encoder", text_encoder)
@@ -214,9 +210,7 @@ def build_mulan(
         raise RecipeError(f"mulan.width must be a multiple of mulan.heads, got {width} and {heads}")
     if loss not in ("softmax", "sigmoid"):
         raise RecipeError(f"mulan.loss must be softmax or sigmoid, got {loss!r}")
-    audio_tower = AudioTower(
-        sample_rate=sample_rate, dim=dim, width=width, layers=layers, heads=heads, crop_s=crop_s
-    )
+    audio_tower = AudioTower(sample_rate=sample_rate, dim=dim, width=width, layers=layers, heads=heads, crop_s=crop_s)
     text_tower = TextTower(text_dim=text_encoder.dim, dim=dim)
     module = MuLaN(text_encoder=text_encoder, audio_tower=audio_tower, text_tower=text_tower, loss=loss)
     quantizer = MuLaNEmbedQuantizer(dim=dim, codebook_size=codebook_size, num_codebooks=num_codebooks)

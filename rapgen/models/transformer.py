@@ -82,7 +82,12 @@ class Transformer(nn.Module):
         like = self.norm.weight
         head_dim = self.width // self.heads
         return KVCache(
-            layers=len(self.blocks), batch=batch, heads=self.heads, length=length, head_dim=head_dim, like=like
+            layers=len(self.blocks),
+            batch=batch,
+            heads=self.heads,
+            length=length,
+            head_dim=head_dim,
+            like=like,
         )
 
     def forward(self, x: Tensor, *, causal: bool = True, cache: KVCache | None = None) -> Tensor:

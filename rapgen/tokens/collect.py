@@ -6,8 +6,7 @@ import itertools
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from concurrent.futures import FIRST_COMPLETED
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +42,7 @@ def collect(node: Node, folder: Path, *, sample_rate: int, channels: int, report
     return Shards(folder)
 
 
-def _spread(
-    jobs: list[tuple[Path, list[ClipRef]]], node: Node, sample_rate: int, channels: int
-) -> Iterator[int]:
+def _spread(jobs: list[tuple[Path, list[ClipRef]]], node: Node, sample_rate: int, channels: int) -> Iterator[int]:
     """Run the jobs on all cores; yields the number of clips of each that ends."""
     workers = min(len(jobs), os.cpu_count() or 1)
     if workers <= 1:

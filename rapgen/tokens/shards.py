@@ -46,7 +46,11 @@ def write_shard(path: Path, rows: Sequence[Row], meta: Mapping[str, Any]) -> Non
         columns[name] = pa.LargeListArray.from_arrays(np.r_[0, np.cumsum(lengths)], pa.array(values, pa.int16()))
     header = {b"rapgen": json.dumps({"widths": widths, **meta}).encode()}
     table = pa.table(columns).replace_schema_metadata(header)
-    with atomic(path) as temporary, pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as out:
+    with (
+        atomic(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, table.schema) as out,
+    ):
         out.write_table(table, max_chunksize=len(rows))
 
 

@@ -39,9 +39,13 @@ class StageStreams:
 
     def semantic_frames(self, frames: np.ndarray) -> np.ndarray:
         """The semantic frame that covers the start of each of the target's frames, exactly."""
-        assert self.target.sample_rate and self.semantic.sample_rate and self.semantic.hop_length
-        return frames * (self.frame_samples * self.semantic.sample_rate) // (
-            self.target.sample_rate * self.semantic.hop_length
+        assert self.target.sample_rate
+        assert self.semantic.sample_rate
+        assert self.semantic.hop_length
+        return (
+            frames
+            * (self.frame_samples * self.semantic.sample_rate)
+            // (self.target.sample_rate * self.semantic.hop_length)
         )
 
 
@@ -96,7 +100,9 @@ def crop_frames(settings: TokenStage, target: TokenSpec) -> int:
     return max(2, round(settings.crop_s * target.frame_rate))
 
 
-def batch(shards: Shards, streams: StageStreams, settings: TokenStage, *, seed: int, number: int) -> dict[str, torch.Tensor]:
+def batch(
+    shards: Shards, streams: StageStreams, settings: TokenStage, *, seed: int, number: int
+) -> dict[str, torch.Tensor]:
     """Training batch `number`: "target" int64 [B, F, Q] and every input by name."""
     rng = generator(seed, streams.stage, "crop", number)
     clips = draw_clips(len(shards), settings.batch_size, seed, streams.stage, number)

@@ -168,11 +168,13 @@ def _validate(stage: Stage, ema: State, device: torch.device, seed: int, progres
 def _save(stage: Stage, folder: Path, optimizer: Any, ema: State, progress: Progress) -> None:
     names = {id(p): name for name, p in stage.model.named_parameters()}
     moments = {
-        f"{names[id(p)]}/{key}": value
-        for p, state in optimizer.optimizer.state.items()
-        for key, value in state.items()
+        f"{names[id(p)]}/{key}": value for p, state in optimizer.optimizer.state.items() for key, value in state.items()
     }
-    states = {"model": stage.model.state_dict(), "ema": averaged_state(stage.model, ema), "optimizer": moments}
+    states = {
+        "model": stage.model.state_dict(),
+        "ema": averaged_state(stage.model, ema),
+        "optimizer": moments,
+    }
     meta = {
         "progress": vars(progress),
         "identities": identities(stage.parts),

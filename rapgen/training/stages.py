@@ -118,9 +118,7 @@ def _audio(shards: Shards, clips: np.ndarray, frames: np.ndarray) -> Tensor:
     return pcm.permute(0, 2, 1).float() / 32767
 
 
-def _valid(
-    draw: Callable[[int], Arguments], shards: Shards, settings: Training
-) -> Callable[[], Iterable[Any]]:
+def _valid(draw: Callable[[int], Arguments], shards: Shards, settings: Training) -> Callable[[], Iterable[Any]]:
     """The first batches of the held-out clips, about once through them."""
     count = max(1, min(VALID_BATCHES, len(shards) // settings.batch_size))
     return lambda: (draw(n) for n in range(count))
