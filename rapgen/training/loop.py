@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rapgen.checkpoint import State, latest_checkpoint, read_meta, read_state, save_checkpoint
 from rapgen.errors import MismatchError, ModelError
+from rapgen.memory import keep_freed_memory
 from rapgen.parts import Parts, compare_all, identities
 from rapgen.recipe import Training
 
@@ -55,6 +56,7 @@ def train(stage: Stage, folder: Path, *, seed: int, watch: Watch) -> Progress:
     checkpoint was made with other parts or settings, ModelError where the loss is not a number.
     """
     settings = stage.settings
+    keep_freed_memory()
     accelerator = Accelerator()  # its mixed precision is one for the whole process, ours is a stage's
     autocast = functools.partial(torch.autocast, accelerator.device.type, torch.bfloat16, settings.precision == "bf16")
     optimizer = make_optimizer(stage.model, settings)
