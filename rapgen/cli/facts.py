@@ -1,0 +1,98 @@
+"""What a recipe, run or bundle comes to: sizes, streams, rates, progress."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from rapgen.checkpoint import latest_checkpoint, read_meta
+from rapgen.generation.decoders import pass_plan
+from rapgen.generation.load import find_model
+from rapgen.interfaces import TokenSpec, Trainable
+from rapgen.models.mulan import MuLaNPart
+from rapgen.parts import Parts, build_parts
+from rapgen.recipe import Recipe, load_recipe
+from rapgen.tokens.streams import TOKEN_STAGES, block_frames, make_model, stage_streams
+
+
+def bitrate_kbps(spec: TokenSpec, num_codebooks: int) -> float:
+    """Of a frame-aligned stream's first codebooks."""
+    return spec.frame_rate * num_codebooks * math.log2(spec.codebook_size) / 1000
+
+
+def stage_lines(recipe: Recipe, parts: Parts, stage: str) -> list[str]:
+    """Size, streams and sequential steps of a stage, a line each."""
+    if stage not in TOKEN_STAGES:
+        component = parts[stage].component
+        trained = component.module if isinstance(component, Trainable | MuLaNPart) else None
+        spec = component.quantizer.spec if isinstance(component, MuLaNPart) else component.spec
+        return [_size(trained), f"tokens: {_stream(spec)}"]
+    streams = stage_streams(recipe, parts, stage)
+    with torch.device("meta"):
+        model = make_model(recipe, streams)
+    heard = ", ".join(streams.inputs) or "nothing"
+    rate = _steps_a_second(recipe, stage, streams.target)
+    return [
+        _size(model),
+        f"predicts: {_stream(streams.target)}",
+        f"hears: {heard}",
+        f"{rate:g} sequential steps a second of audio ({getattr(recipe.stages, stage).pattern})",
+    ]
+
+
+def recipe_lines(recipe: Recipe) -> list[str]:
+    """All stages of a recipe, a line each."""
+    parts = build_parts(recipe)
+    return [f"{stage}: {'; '.join(stage_lines(recipe, parts, stage))}" for stage in type(recipe.stages).model_fields]
+
+
+def describe_stage(stage: str, recipe: str | None, model: str | None) -> str:
+    """A stage's settings in a recipe, run or bundle, with its size, streams and progress."""
+    folder = None if recipe is not None and model is None else find_model(model)
+    loaded = load_recipe(recipe if recipe is not None else find_model(model) / "recipe.yaml")
+    sections = {stage: getattr(loaded, stage)} if stage in ("codec", "mulan", "semantic") else {}
+    sections[f"stages.{stage}"] = getattr(loaded.stages, stage)
+    plain = {k: v if isinstance(v, dict) else v.model_dump(mode="json") for k, v in sections.items()}
+    lines = [yaml.safe_dump(plain, sort_keys=False).rstrip(), *stage_lines(loaded, build_parts(loaded), stage)]
+    return "\n".join(lines + ([] if folder is None else _progress_lines(folder, stage)))
+
+
+def _progress_lines(folder: Path, stage: str) -> list[str]:
+    checkpoint = latest_checkpoint(folder / stage)
+    if checkpoint is not None:
+        progress: dict[str, Any] = read_meta(checkpoint)["progress"]
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in progress["valid"].items())
+        return [f"checkpoint: step {progress['step']} in {checkpoint}", f"valid: {figures or 'not validated yet'}"]
+    if not (folder / "meta.json").is_file():
+        return [f"checkpoint: none in {folder}"]
+    meta = read_meta(folder)
+    sha256 = meta["stages"].get(stage) or meta["identities"].get(stage, {}).get("state_sha256")
+    return [f"bundle: {folder}, weights {str(sha256)[:16]}"]
+
+
+def _size(module: torch.nn.Module | None) -> str:
+    if module is None:
+        return "comes trained"
+    return f"{sum(p.numel() for p in module.parameters()) / 1e6:.2f} M parameters"
+
+
+def _stream(spec: TokenSpec) -> str:
+    books = f"{spec.num_codebooks} codebook{'s' * (spec.num_codebooks != 1)} of {spec.codebook_size}"
+    if spec.is_prefix:
+        return f"{books}, once a clip"
+    return f"{books}, {spec.frame_rate:g} frames/s, {bitrate_kbps(spec, spec.num_codebooks):.3g} kbps"
+
+
+def _steps_a_second(recipe: Recipe, stage: str, target: TokenSpec) -> float:
+    settings = getattr(recipe.stages, stage)
+    if settings.pattern == "flat":
+        return target.frame_rate * target.num_codebooks
+    if settings.pattern == "delay":
+        return target.frame_rate
+    return len(pass_plan(target.num_codebooks, recipe.stages.fine.passes)) * (
+        target.frame_rate / block_frames(settings, target)
+    )
