@@ -1,0 +1,93 @@
+"""The source `folder`: audio files of your own, with or without words about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rapgen.errors import RecipeError
+from rapgen.hookspecs import Register, hookimpl
+from rapgen.interfaces import Annotations, Clip, ClipRef, DataSource
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@hookimpl
+def rapgen_components(register: Register) -> None:
+    register("source", "folder", folder)
+
+
+def folder(*, path: Path, duration_s: float | None = None) -> DataSource:
+    """Audio files in `path`, told of in its metadata.jsonl; files over `duration_s` are cut into clips of that length.
+
+    Each line names a `file_name` and any of text, caption, captions, track, tempo_bpm, key, style, feel, bars,
+    beats_s, first_beat, licence. Without words a file's name is its caption. Raises RecipeError for a length that
+    is none.
+    """
+    if duration_s is not None and not duration_s > 0:
+        raise RecipeError(f"folder: duration_s must be over 0, got {duration_s}")
+    return FolderSource(path.expanduser(), duration_s)
+
+
+class FolderSource(DataSource):
+    """A clip a file or, of a long file, one every `duration_s`; a rest of at least half of that is a clip too."""
+
+    def __init__(self, path: Path, duration_s: float | None) -> None:
+        self._path = path
+        self._duration_s = duration_s
+        self._last: tuple[str, np.ndarray, int] | None = None  # the file read last: its clips come in a row
+
+    def refs(self) -> Iterator[ClipRef]:
+        """Handles by file name, "sub/beat.wav" or "sub/beat.wav#0002"; audio headers are read only to cut.
+
+        Raises AudioError where the folder or its metadata cannot be used.
+        """
+        from rapgen.audio.metadata import read_rows
+
+        for row in read_rows(self._path):
+            track = row.track or row.file_name
+            for number, start_s in enumerate(self._starts_s(row.file_name)):
+                name = row.file_name if start_s is None else f"{row.file_name}#{number:04d}"
+                yield ClipRef(id=name, track=track, payload={"row": row, "start_s": start_s})
+
+    def load(self, ref: ClipRef) -> Clip:
+        """f32 [C, S] as the file has it; AudioError where it cannot be read."""
+        from rapgen.audio.metadata import annotations_of
+
+        row, start_s = ref.payload["row"], ref.payload["start_s"]
+        audio, rate = self._read(row.file_name)
+        annotations = annotations_of(row)
+        if start_s is None or self._duration_s is None:
+            return Clip(audio, rate, annotations)
+        start, length = round(start_s * rate), round(self._duration_s * rate)
+        return Clip(audio[:, start : start + length], rate, _cut(annotations, start_s, self._duration_s))
+
+    def _starts_s(self, file_name: str) -> list[float] | list[None]:
+        """Where the clips of a file start; None is the file as a whole."""
+        from rapgen.audio.metadata import audio_duration_s
+
+        if self._duration_s is None or (total_s := audio_duration_s(self._path / file_name)) <= self._duration_s:
+            return [None]
+        return [number * self._duration_s for number in range(int(total_s / self._duration_s + 0.5))]
+
+    def _read(self, file_name: str) -> tuple[np.ndarray, int]:
+        from rapgen.audio.io import read_audio
+
+        if self._last is None or self._last[0] != file_name:
+            self._last = (file_name, *read_audio(self._path / file_name))
+        return self._last[1:]
+
+
+def _cut(annotations: Annotations, start_s: float, duration_s: float) -> Annotations:
+    """What is known of a stretch; how many bars it has is not."""
+    skipped = sum(beat_s < start_s for beat_s in annotations.beats_s)
+    kept = [beat_s - start_s for beat_s in annotations.beats_s[skipped:]]
+    return replace(
+        annotations,
+        groove=replace(annotations.groove, bars=None),
+        beats_s=tuple(beat_s for beat_s in kept if beat_s < duration_s),
+        first_beat=annotations.first_beat + skipped,
+    )

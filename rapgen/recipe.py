@@ -82,6 +82,12 @@ class FineStage(TokenStage):
     block_s: float = Field(1.0, gt=0)
     passes: int = Field(8, ge=1)
 
+    @model_validator(mode="after")
+    def _a_block_fits_the_crop(self) -> FineStage:
+        if self.block_s > self.crop_s:
+            raise ValueError("block_s must not be over crop_s: a block is made in sight of a crop")
+        return self
+
 
 class Stages(Frozen):
     """The five stages, in the order in which they are trained."""
@@ -133,7 +139,7 @@ class Recipe(Frozen):
     """Everything a run is made from."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     data: Data
     codec: Node
     semantic: Node
@@ -182,7 +188,7 @@ def parse_recipe(tree: Mapping[str, Any], origin: str) -> Recipe:
     except ValidationError as error:
         problems = [_explain(e) for e in error.errors()]
         raise RecipeError("\n".join(f"{origin}: {p}" for p in problems)) from None
-    problems = [*_node_problems(recipe), *_input_problems(recipe)]
+    problems = [*_node_problems(recipe), *_stage_problems(recipe)]
     if problems:
         raise RecipeError("\n".join(f"{origin}: {p}" for p in problems))
     return recipe
@@ -209,7 +215,10 @@ def find_recipe(name_or_path: str | Path) -> Path:
     raise RecipeError(f"no recipe '{name_or_path}'; {hint}")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The tree of a file over that of the one it extends; `below` are the files that extend this one."""
+    if path.resolve() in below:
+        raise RecipeError(f"{path.name}: extends itself; take `extends` out of one of {len(below)} files")
     try:
         tree = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -220,7 +229,8 @@ def _read(path: Path) -> dict[str, Any]:
     if base is None:
         return tree
     sibling = path.parent / str(base)
-    return _merge(_read(sibling if sibling.is_file() else find_recipe(str(base))), tree)
+    parent = sibling if sibling.is_file() else find_recipe(str(base))
+    return _merge(_read(parent, (*below, path.resolve())), tree)
 
 
 def _merge(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -285,11 +295,13 @@ def _node_problems(recipe: Recipe) -> list[str]:
     return problems
 
 
-def _input_problems(recipe: Recipe) -> list[str]:
-    """Inputs that name no stream of the recipe."""
+def _stage_problems(recipe: Recipe) -> list[str]:
+    """Inputs that name no stream of the recipe, patterns that a stage cannot have."""
     before = {"semantic": [], "coarse": ["semantic"], "fine": ["semantic", "coarse"]}
     problems = []
     for stage, earlier in before.items():
+        if stage != "fine" and getattr(recipe.stages, stage).pattern == "masked":
+            problems.append(f"stages.{stage}.pattern: only fine can be 'masked'; take 'flat' or 'delay'")
         known = [*recipe.conditioners, *earlier]
         for name in getattr(recipe.stages, stage).inputs:
             if name not in known:

@@ -82,16 +82,19 @@ def registry() -> Registry:
         version = entry.dist.version if entry.dist else "0"
         try:
             module = entry.load()
+            offers = _offers(module, entry.name, distribution, version)
             manager.register(module, name=f"{distribution}:{entry.name}")
-            _collect(found, module, entry.name, distribution, version)
         except Exception as error:
             found.broken[entry.name] = f"{type(error).__name__}: {error}"
             log.warning("plugin '%s' (%s) did not load: %s", entry.name, distribution, error)
+            continue
+        for offer in offers:
+            found.offers.setdefault((offer.role, offer.name), []).append(offer)
     return found
 
 
-def _collect(found: Registry, module: types.ModuleType, plugin: str, distribution: str, version: str) -> None:
-    """Take in the components of one plugin, all or none."""
+def _offers(module: types.ModuleType, plugin: str, distribution: str, version: str) -> list[Offer]:
+    """The components of one plugin."""
     offers: list[Offer] = []
 
     def register(role: str, name: str, factory: Callable[..., Any]) -> None:
@@ -102,8 +105,7 @@ def _collect(found: Registry, module: types.ModuleType, plugin: str, distributio
     hook = getattr(module, "rapgen_components", None)
     if hook is not None:
         hook(register=register)
-    for offer in offers:
-        found.offers.setdefault((offer.role, offer.name), []).append(offer)
+    return offers
 
 
 def option_schema(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -138,8 +140,11 @@ def check_options(factory: Callable[..., Any], options: Mapping[str, Any]) -> tu
 
 
 def check_node(role: str, node: Mapping[str, Any]) -> tuple[Offer, dict[str, Any], list[str]]:
-    """What a recipe node `{use: name, option: value}` asks for; RecipeError where the name is unknown."""
-    offer = registry().find(role, str(node.get("use")))
+    """What a recipe node `{use: name, option: value}` asks for; RecipeError where the name is missing or unknown."""
+    if "use" not in node:
+        known = ", ".join(registry().names(role)) or "none"
+        raise RecipeError(f"`use` is missing, which names the {role}; known: {known}")
+    offer = registry().find(role, str(node["use"]))
     options, problems = check_options(offer.factory, {k: v for k, v in node.items() if k != "use"})
     return offer, options, [f"{role} '{offer.name}': {p}" for p in problems]
 

@@ -55,6 +55,8 @@ def _read_av(path: Path) -> tuple[np.ndarray, int]:
 
 def write_wav(path: str | Path, audio: np.ndarray, sample_rate: int) -> None:
     """Write f32 [C, S] as 16 bit PCM, whole or not at all; AudioError where it cannot be encoded."""
+    if not np.isfinite(audio).all():
+        raise AudioError(f"cannot write {path}: it has samples that are not numbers; the model has diverged")
     pcm = np.round(np.clip(audio, -1, 1) * 32767).astype(np.int16)
     with atomic(Path(path)) as temporary:
         try:

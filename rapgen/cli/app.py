@@ -71,7 +71,9 @@ def make_app() -> typer.Typer:
 def root(
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell more of what is done.")] = False,
-    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version, help="Tell the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Tell the version.")
+    ] = False,
 ) -> None:
     """A line of text in, a rap instrumental out.
 

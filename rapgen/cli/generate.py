@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rapgen.cli.files import check_output
 from rapgen.cli.options import DeviceOption, ModelOption, check_device
-from rapgen.errors import AudioError, PromptError
+from rapgen.errors import PromptError
 
 if TYPE_CHECKING:
     from rapgen.generation.musiclm import Beat, MusicLM
@@ -49,42 +50,155 @@ def generate(
     rapgen generate "trap, F# minor" --bars 8 --num 3 --seed 7
     rapgen generate --prompts prompts.txt -o beats --json
     """
-    from rapgen.generation.prompts import check_length, check_text
-
     lines = _prompts(prompt, prompts)
-    check_length(duration, bars)
+    paths = _paths(output, is_folder=prompts is not None, count=len(lines), num=num)
+    _check(lines, paths[0], duration, bars, negative, continue_from)
+
+    from rapgen.generation.musiclm import MusicLM
+
+    lm = MusicLM.load(model, device=check_device(device))
+    asked = {
+        "duration_s": duration,
+        "bars": bars,
+        "seed": seed,
+        "negative": negative,
+        "guidance_scale": guidance,
+        "temperature": temperature,
+        "top_k": top_k,
+        "continue_from": continue_from,
+    }
+    facts = _make(lm, lines, num, paths, asked)
+    if as_json:
+        shas = {key: part.identity().state_sha256 for key, part in sorted(lm.parts.items())}
+        rows = [{**row, "model": {"name": lm.recipe.name, "parts_sha256": shas}} for row in facts]
+        typer.echo(json.dumps(rows if len(rows) > 1 or prompts else rows[0], indent=2))
+    else:
+        typer.echo("\n".join(map(_line, facts)))
+
+
+def _prompts(prompt: str | None, file: Path | None) -> list[str]:
+    from rapgen.generation.prompts import check_text
+
+    if (prompt is None) == (file is None):
+        raise PromptError('give one prompt, like "boom bap, 90 bpm", or --prompts with a file of them')
+    if file is None:
+        return [check_text(prompt or "")]
+    try:
+        lines = enumerate(file.read_text(encoding="utf-8").splitlines(), start=1)
+    except UnicodeDecodeError:
+        raise PromptError(f"{file} is not text in UTF-8; give a file with one prompt a line") from None
+    kept = [(n, line) for n, line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not kept:
+        raise PromptError(f"{file} holds no prompt; write one a line")
+    return [check_text(line, f"line {n} of {file}") for n, line in kept]
+
+
+def _paths(output: Path | None, *, is_folder: bool, count: int, num: int) -> list[Path]:
+    """Where each beat goes: out.wav, or out-1.wav, ..., or DIR/0001.wav, or DIR/0001-1.wav, ..."""
+    if is_folder:
+        files = [(output or Path("out")) / f"{n:04d}.wav" for n in range(1, count + 1)]
+    else:
+        files = [output or Path("out.wav")]
+    if num == 1:
+        return files
+    return [file.with_name(f"{file.stem}-{n}{file.suffix}") for file in files for n in range(1, num + 1)]
+
+
+def _check(
+    lines: list[str],
+    path: Path,
+    duration_s: float | None,
+    bars: int | None,
+    negative: str | None,
+    continue_from: Path | None,
+) -> None:
+    """Find out what cannot be done before the model is loaded."""
+    from rapgen.generation.prompts import check_length, check_text
+    from rapgen.groove import read_groove
+
+    check_length(duration_s, bars)
+    for line in lines:
+        read_groove(line)
     if negative is not None:
         check_text(negative, "the negative prompt")
-    paths = _paths(output, is_folder=prompts is not None, count=len(lines), num=num)
-    _check_output(paths[0])
+    check_output(path)
     if continue_from is not None:
         from rapgen.audio.io import read_audio
 
         read_audio(continue_from)
 
-    from rapgen.generation.musiclm import MusicLM
 
-    lm = MusicLM.load(model, device=check_device(device))
-    beats = []
-    with _progress() as report:
-        for texts, first_item, count in _batches(lines, num):
-            done = len(beats) / len(paths)
-            share = len(texts) * count / len(paths)
-            made = lm.generate(
-                texts,
-                duration_s=duration,
-                bars=bars,
-                seed=seed,
-                num=count,
-                first_item=first_item,
-                negative=negative,
-                guidance_scale=guidance,
-                temperature=temperature,
-                top_k=top_k,
-                continue_from=continue_from,
-                progress=lambda now, total, done=done, share=share: report(done + share * now / total),
-            )
-            for beat in made:
-                beat.save(paths[len(beats)])
-                beats.append(beat)
-    _tell(lm, beats, paths, as_json)
+def _make(lm: MusicLM, lines: list[str], num: int, paths: list[Path], asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """Generate and save all beats, a few at once; what is to be told of each."""
+    facts: list[dict[str, Any]] = []
+    with _bar(len(paths)) as report:
+        for texts, items in _batches(lines, num):
+
+            def progress(
+                made_s: float, all_s: float, done: int = len(facts), count: int = len(texts) * len(items)
+            ) -> None:
+                report(done + count * made_s / all_s)
+
+            beats = lm.generate(texts, num=len(items), first_item=items.start, progress=progress, **asked)
+            for beat in beats:
+                path = paths[len(facts)]
+                beat.save(path)
+                facts.append(_facts(beat, path))
+    return facts
+
+
+def _batches(lines: list[str], num: int) -> Iterator[tuple[list[str], range]]:
+    """Prompts and the numbers of the beats to make for each, AT_ONCE beats at most at once, in order."""
+    items_at_once = min(num, AT_ONCE)
+    lines_at_once = AT_ONCE // items_at_once
+    for start in range(0, len(lines), lines_at_once):
+        for first in range(0, num, items_at_once):
+            yield lines[start : start + lines_at_once], range(first, min(first + items_at_once, num))
+
+
+@contextmanager
+def _bar(count: int) -> Iterator[Callable[[float], None]]:
+    """A bar on stderr; it is told how many of `count` beats are made."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from rapgen.cli.progress import console
+
+    columns = (TextColumn("generating"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(), transient=True, disable=not console().is_terminal) as progress:
+        task = progress.add_task("generating", total=count)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def _facts(beat: Beat, path: Path) -> dict[str, Any]:
+    """What is told of a beat, ready for JSON."""
+    from rapgen.generation.prompts import DEFAULT_BARS
+    from rapgen.groove import read_groove
+
+    prompt, asked = beat.prompt, read_groove(beat.prompt.text)
+    groove = asdict(prompt.groove)
+    return {
+        "path": str(path),
+        "prompt": prompt.text,
+        "seed": prompt.seed,
+        "item": beat.item,
+        **groove,
+        "bars": groove["bars"] or (DEFAULT_BARS if prompt.duration_s is None else None),
+        "drawn": [k for k in ("style", "tempo_bpm", "key", "feel") if groove[k] is not None and not getattr(asked, k)],
+        "duration_s": round(beat.audio.shape[1] / beat.sample_rate, 6),
+        "sample_rate": beat.sample_rate,
+        "tokens_per_s": round(beat.tokens_per_s, 3),
+        "real_time_factor": round(beat.real_time_factor, 3),
+    }
+
+
+def _line(row: dict[str, Any]) -> str:
+    """ "out.wav: trap, 142 bpm, F# minor (tempo and key drawn); 6.8 s, 812 tokens/s, 5.3 x real time" """
+    from rapgen.groove import describe
+    from rapgen.interfaces import Groove
+
+    groove = Groove(**{f.name: row[f.name] for f in fields(Groove)})
+    drawn = [name.removesuffix("_bpm") for name in row["drawn"]]
+    told = " and ".join(filter(None, (", ".join(drawn[:-1]), *drawn[-1:])))
+    speed = f"{row['tokens_per_s']:.0f} tokens/s, {row['real_time_factor']:.1f} x real time"
+    what = f"{describe(groove) or row['prompt']}{f' ({told} drawn)' if told else ''}"
+    return f"{row['path']}: {what}; {row['duration_s']:.1f} s, {speed}"

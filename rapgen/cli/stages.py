@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-import yaml
 
 from rapgen.cli import models
 from rapgen.cli.options import ModelOption, RecipeOption, RunOption, SetOption, changed_keys, chosen_run
 
 if TYPE_CHECKING:
     from rapgen.training.run import Run
-
 
 
 class StageName(StrEnum):
@@ -100,6 +98,8 @@ def _warn_of_changes(run: Run) -> None:
 
 
 def _tree(path: Path) -> object:
+    import yaml
+
     try:
         return yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError):

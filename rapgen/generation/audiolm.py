@@ -200,5 +200,5 @@ class _Stages:
             return self.coarse.codes[:, start:end]
         ahead = streams.semantic_frames(np.arange(start, end))[:, None] + np.arange(1 + streams.look_ahead)
         made = self.semantic.codes[..., 0]
-        index = torch.from_numpy(ahead)
+        index = torch.from_numpy(ahead).to(made.device)
         return torch.where(index < made.shape[1], made[:, index.clamp(max=made.shape[1] - 1)], PAD)

@@ -46,7 +46,7 @@ def find_model(model: str | Path | None) -> Path:
         return named
     known = sorted(p.parent.name for p in bundles.glob("*/recipe.yaml"))
     raise ModelError(
-        f"no run or bundle '{model}': there is no recipe.yaml in it; embedded ones: {', '.join(known) or 'none'}"
+        f"no run or bundle '{model or EMBEDDED}': there is no recipe.yaml in it; embedded ones: {', '.join(known) or 'none'}"
     )
 
 

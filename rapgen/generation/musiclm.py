@@ -59,6 +59,7 @@ class MusicLM(AudioLM):
         bars: int | None = None,
         seed: int = 0,
         num: int = 1,
+        first_item: int = 0,
         negative: str | None = None,
         guidance_scale: float | None = None,
         temperature: float | None = None,
@@ -66,7 +67,7 @@ class MusicLM(AudioLM):
         continue_from: str | Path | None = None,
         progress: Progress | None = None,
     ) -> list[Beat]:
-        """Beats for one prompt or several, `num` of each, in order.
+        """Beats for one prompt or several, `num` of each, in order, numbered from `first_item` on.
 
         Without a length the bars that the prompt names count, else four. `guidance_scale`, `temperature` and
         `top_k` replace those of the recipe for SEMANTIC and COARSE. `continue_from` is a file whose sound opens
@@ -85,7 +86,7 @@ class MusicLM(AudioLM):
             )
             if bars is not None:
                 prompt = replace(prompt, groove=replace(prompt.groove, bars=bars))
-            pieces += [Piece(self.plan(prompt, item), item) for item in range(num)]
+            pieces += [Piece(self.plan(prompt, item), item) for item in range(first_item, first_item + num)]
         if not pieces:
             raise PromptError('there is no prompt; write what you want to hear, like "boom bap, 90 bpm"')
         sampling = change_sampling(self.recipe.sampling, guidance_scale, temperature, top_k)

@@ -26,7 +26,6 @@ _BLOCK_SCALE = 0.3  # of each block's output at the start
 _START_LEVEL = -4.0  # log-magnitude of the first output: quiet, or the first steps only turn it down
 _MAX_LEVEL = 3.0
 _QUANTIZER_DROPOUT = 0.1
-_QUANTIZER_BYPASS = 0.5
 _WAVEFORM_WEIGHT = 1.0
 _COMMITMENT_WEIGHT = 0.1
 
@@ -94,11 +93,7 @@ class BoomboxNet(nn.Module):
         self.latent_encoder = _blocks("latent_encoder", latent_width)
         self.to_code = nn.Sequential(nn.LayerNorm(latent_width), nn.Linear(latent_width, code_dim))
         self.quantizer = ResidualVQ(
-            dim=code_dim,
-            codebook_size=codebook_size,
-            num_codebooks=num_codebooks,
-            dropout=_QUANTIZER_DROPOUT,
-            bypass=_QUANTIZER_BYPASS,
+            dim=code_dim, codebook_size=codebook_size, num_codebooks=num_codebooks, dropout=_QUANTIZER_DROPOUT
         )
         self.from_code = nn.Linear(code_dim, latent_width)
         self.latent_decoder = _blocks("latent_decoder", latent_width)

@@ -17,9 +17,7 @@ class ResidualVQ(nn.Module):
 
     The codebooks are buffers, set by k-means from the first training batch, moved by exponential averages
     (`decay`) and revived from the batch where unused. `dropout` is the share of items (the first dimension)
-    that hear only a random number of codebooks in training, `bypass` the share that pass unquantized (Mimi,
-    Défossez et al. 2024): without it, latents keep to the few dimensions that the first, coarse codes cover.
-    Always computes in fp32, autocast or not.
+    that hear only a random number of codebooks in training. Always computes in fp32, autocast or not.
     """
 
     codebooks: Tensor  # f32 [Q, K, D]
@@ -34,7 +32,6 @@ class ResidualVQ(nn.Module):
         num_codebooks: int,
         decay: float = 0.99,
         dropout: float = 0.0,
-        bypass: float = 0.0,
     ) -> None:
         super().__init__()
         self.dim = dim
@@ -42,7 +39,6 @@ class ResidualVQ(nn.Module):
         self.num_codebooks = num_codebooks
         self.decay = decay
         self.dropout = dropout
-        self.bypass = bypass
         self.register_buffer("codebooks", torch.zeros(num_codebooks, codebook_size, dim))
         self.register_buffer("usage", torch.full((num_codebooks, codebook_size), 1 / codebook_size))
         self.register_buffer("is_started", torch.tensor(False))
@@ -57,9 +53,6 @@ class ResidualVQ(nn.Module):
             if self.training and not self.is_started:
                 self.fit(flat, seed=int(torch.randint(2**31, ())), iterations=_START_ITERATIONS)
             quantized, codes, commitment = self._quantize(flat, self._draw_keeps(x))
-            if self.training and self.bypass:
-                passes = self._for_each_vector(torch.rand(len(x)) < self.bypass, x)
-                quantized = torch.where(passes, flat, quantized)
             straight_through = flat + (quantized - flat).detach()
         return straight_through.reshape(x.shape), codes.reshape(*x.shape[:-1], -1), commitment
 
@@ -116,12 +109,8 @@ class ResidualVQ(nn.Module):
             return None
         count = torch.randint(1, self.num_codebooks + 1, (len(x),))
         count = torch.where(torch.rand(len(x)) < self.dropout, count, self.num_codebooks)
-        return self._for_each_vector(count, x)
-
-    def _for_each_vector(self, of_items: Tensor, x: Tensor) -> Tensor:
-        """[B] -> [N, 1], on the device of x."""
         vectors_per_item = x.numel() // (len(x) * self.dim)
-        return of_items.repeat_interleave(vectors_per_item).unsqueeze(1).to(x.device)
+        return count.repeat_interleave(vectors_per_item).unsqueeze(1).to(x.device)
 
     @torch.no_grad()
     def _follow(self, q: int, residual: Tensor, index: Tensor) -> None:

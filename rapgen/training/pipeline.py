@@ -18,7 +18,9 @@ from rapgen.tokens.shards import Shards
 from rapgen.tokens.tokenize import tokenize
 from rapgen.training.loop import Watch, train
 from rapgen.training.run import SPLITS, Run
-from rapgen.training.stages import caption_features, make_stage
+from rapgen.training.stages import make_stage
+
+GAP_CAPTIONS = 1000  # enough to place the mean of text in MuLaN's space
 
 
 class Reporter(Protocol):
@@ -102,7 +104,8 @@ def _fit_quantizer(run: Run, mulan: MuLaNPart, report: Reporter) -> None:
         windows = [w for w in audio.split(size, -1) if w.shape[-1] == size] or [audio]
         embeddings += [mulan.module.embed_audio(torch.cat(windows))]
         bar(index + 1, len(shards))
-    texts = mulan.module.text_tower(caption_features(mulan.module, shards)[0])
+    captions = [a.captions[0] for a in shards.annotations if a.captions][:GAP_CAPTIONS]
+    texts = mulan.module.embed_text(captions) if captions else None
     mulan.fit_quantizer(torch.cat(embeddings), seed=run.recipe.seed, text_embeddings=texts)
 
 

@@ -1,0 +1,171 @@
+"""What is known of a folder's audio files: `metadata.jsonl`, by Hugging Face's AudioFolder convention."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import soundfile
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from rapgen.errors import AudioError, PromptError
+from rapgen.groove import read_groove
+from rapgen.interfaces import Annotations, Groove
+
+METADATA = "metadata.jsonl"
+SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".webm")
+
+
+class Row(BaseModel):
+    """One line of `metadata.jsonl`; columns that are not listed here are passed over."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    file_name: str  # from the folder
+    track: str | None = None
+    text: str | None = None
+    caption: str | None = None
+    captions: tuple[str, ...] | None = None
+    tempo_bpm: float | None = Field(None, gt=0)
+    key: str | None = None
+    style: str | None = None
+    feel: Literal["straight", "half", "double"] | None = None
+    bars: int | None = Field(None, ge=1)
+    beats_s: tuple[float, ...] | None = None
+    first_beat: int | None = None
+    licence: str | None = None
+
+    @field_validator("key")
+    @classmethod
+    def _is_key(cls, value: str | None) -> str | None:
+        if value is None or (key := read_groove(f"key: {value}").key):
+            return value and key
+        raise ValueError("write a key like F# minor")
+
+    @field_validator("beats_s")
+    @classmethod
+    def _beats_rise(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None and any(later <= earlier for earlier, later in pairwise(value)):
+            raise ValueError("beats must rise")
+        return value
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """A row for each audio file, sorted by file name: from `metadata.jsonl`, or by listing where there is none.
+
+    Raises AudioError where there is no folder or no audio, or where a line is not JSON, has a column that makes no
+    sense, or names a file that is missing, outside of the folder, or named before.
+    """
+    if not folder.is_dir():
+        raise AudioError(f"there is no folder {folder}; give one that holds audio files")
+    path = folder / METADATA
+    rows = list(_metadata_rows(path) if path.is_file() else _listed_rows(folder))
+    if not rows:
+        raise AudioError(f"{folder} holds no audio; put WAV, FLAC, MP3, M4A or Opus files in it")
+    return sorted(rows, key=lambda row: row.file_name)
+
+
+def make_row(file_name: str, track: str, annotations: Annotations) -> Row:
+    """The row that `annotations_of` reads back."""
+    captions = annotations.captions
+    return Row(
+        file_name=file_name,
+        track=track,
+        text=captions[0] if captions else None,
+        captions=captions,
+        beats_s=annotations.beats_s,
+        first_beat=annotations.first_beat,
+        licence=annotations.licence,
+        **asdict(annotations.groove),
+    )
+
+
+def annotations_of(row: Row) -> Annotations:
+    """What a row says; without captions its file name is one, and facts it does not name are read from them."""
+    named = [caption for caption in (row.text, row.caption, *(row.captions or ())) if caption]
+    words = Path(row.file_name).stem.replace("_", " ").replace("-", " ")
+    captions = tuple(dict.fromkeys(named)) or (words,)
+    try:
+        heard = asdict(read_groove(". ".join(captions)))
+    except PromptError:
+        heard = {}
+    facts = {name: getattr(row, name) for name in asdict(Groove())}
+    return Annotations(
+        groove=Groove(**{name: heard.get(name) if fact is None else fact for name, fact in facts.items()}),
+        beats_s=row.beats_s or (),
+        first_beat=row.first_beat or 0,
+        captions=captions,
+        licence=row.licence,
+    )
+
+
+def audio_duration_s(path: Path) -> float:
+    """Seconds of audio by the file's header; AudioError where it is none."""
+    try:
+        return float(soundfile.info(path).duration)
+    except soundfile.LibsndfileError:
+        return _av_duration_s(path)
+
+
+def _av_duration_s(path: Path) -> float:
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.audio[0]
+            if stream.duration is not None:
+                return float(stream.duration * stream.time_base)
+            return (container.duration or 0) / av.time_base
+    except (av.error.FFmpegError, IndexError, OSError):
+        raise AudioError(f"{path} cannot be read as audio; give a WAV, FLAC, MP3, M4A or Opus file") from None
+
+
+def _listed_rows(folder: Path) -> Iterator[Row]:
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
+            yield Row(file_name=path.relative_to(folder).as_posix())
+
+
+def _metadata_rows(path: Path) -> Iterator[Row]:
+    seen: set[str] = set()
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        if not line.strip():
+            continue
+        where = f"{path} line {number}"
+        row = _parse_row(line, where)
+        _check_file(path.parent, row.file_name, where)
+        if row.file_name in seen:
+            raise AudioError(f"{where}: {row.file_name!r} has a line already; give it all captions there")
+        seen.add(row.file_name)
+        yield row
+
+
+def _parse_row(line: bytes, where: str) -> Row:
+    try:
+        tree = json.loads(line)
+    except ValueError as error:
+        raise AudioError(f"{where} is not JSON ({error}); write one object a line") from None
+    try:
+        return Row.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        column = ".".join(str(key) for key in first["loc"]) or "the line"
+        raise AudioError(f"{where}: {column}: {first['msg']} (got {first['input']!r})") from None
+    except PromptError as error:
+        raise AudioError(f"{where}: {error}") from None
+
+
+def _check_file(folder: Path, file_name: str, where: str) -> None:
+    try:
+        target = (folder / file_name).resolve()
+        is_inside = target.is_relative_to(folder.resolve())
+    except ValueError:  # a null character
+        raise AudioError(f"{where}: {file_name!r} is no file name") from None
+    if not is_inside:
+        raise AudioError(f"{where}: {file_name!r} leads out of the folder; move the file into it")
+    if not target.is_file():
+        raise AudioError(f"{where}: there is no file {file_name!r}; add it or remove the line")

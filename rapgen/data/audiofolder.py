@@ -1,0 +1,94 @@
+"""Data source -> AudioFolder: FLAC files, `metadata.jsonl` and, written last, `manifest.json`.
+
+`datasets.load_dataset("audiofolder", data_dir=...)` reads it, and so does the source `folder`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import soundfile
+
+from rapgen.audio.metadata import METADATA, Row, make_row
+from rapgen.errors import AudioError, RapgenError
+from rapgen.files import atomic, write_json
+from rapgen.interfaces import Clip, ClipRef
+from rapgen.processes import spread
+from rapgen.recipe import Node
+from rapgen.registry import build
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+CLIPS_A_JOB = 8
+Report = Callable[[int, int], None]  # (done, total) in clips
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A clip that has been written; its file's comment holds the row and the source, so that both are kept or none."""
+
+    row: Row
+    duration_s: float
+
+
+def write_audiofolder(source: Node, out: Path, *, report: Report) -> int:
+    """Write what a source (`{use: name, option: value}`) holds to `out`, on all cores; the number of clips.
+
+    Clips that are there are kept, so that the same call goes on where it was stopped. Raises RapgenError where the
+    source has no clips, or where `out` holds other audio or cannot be written.
+    """
+    source = json.loads(json.dumps(source, default=str))  # as it comes back from a file
+    paths = {out / f"{quote(ref.id, safe=' ')}.flac": ref for ref in build("source", source).refs()}
+    if not paths:
+        raise RapgenError(f"data source '{source['use']}' holds no clips; check its options")
+    kept = {path for path in paths if path.is_file() and _read(path, source)}
+    todo = [(path, ref) for path, ref in paths.items() if path not in kept]
+    jobs = [(source, todo[n : n + CLIPS_A_JOB]) for n in range(0, len(todo), CLIPS_A_JOB)]
+    done = len(kept)
+    report(done, len(paths))
+    for count in spread(_write_clips, jobs):
+        done += count
+        report(done, len(paths))
+    clips = [_read(path, source) for path in paths]
+    with atomic(out / METADATA) as temporary:
+        temporary.write_text("".join(f"{clip.row.model_dump_json()}\n" for clip in clips))
+    duration_s = sum(clip.duration_s for clip in clips)
+    write_json(out / MANIFEST, {"format": FORMAT, "source": source, "clips": len(clips), "duration_s": duration_s})
+    return len(clips)
+
+
+def _write_clips(source: Node, jobs: list[tuple[Path, ClipRef]]) -> int:
+    component = build("source", source)
+    for path, ref in jobs:
+        clip = component.load(ref)
+        row = make_row(path.name, ref.track, clip.annotations)
+        _write_flac(path, clip, json.dumps({"source": source, "row": row.model_dump()}))
+    return len(jobs)
+
+
+def _write_flac(path: Path, clip: Clip, comment: str) -> None:
+    pcm = np.round(np.clip(clip.audio, -1, 1) * 32767).astype(np.int16)
+    with atomic(path) as temporary:
+        try:
+            with soundfile.SoundFile(temporary, "w", clip.sample_rate, len(pcm), "PCM_16", format="FLAC") as file:
+                file.comment = comment
+                file.write(pcm.T)
+        except soundfile.LibsndfileError as error:
+            raise AudioError(f"cannot write {path}: {error.error_string}; free some space") from None
+
+
+def _read(path: Path, source: Node) -> Stored:
+    """The row of a clip that is there; RapgenError where it came from another source."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            stored = json.loads(file.comment)
+            if stored["source"] == source:
+                return Stored(Row.model_validate(stored["row"]), file.frames / file.samplerate)
+    except (soundfile.LibsndfileError, ValueError, KeyError, TypeError):
+        pass
+    raise RapgenError(f"{path} was not made from this source with these options; choose another folder or remove it")

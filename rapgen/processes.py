@@ -1,0 +1,34 @@
+"""Work spread over all cores."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from typing import Any, TypeVar
+
+Answer = TypeVar("Answer")
+
+
+def spread(function: Callable[..., Answer], jobs: Sequence[tuple[Any, ...]]) -> Iterator[Answer]:
+    """Call `function(*job)` for every job, in as many processes as there are cores; answers come as jobs end.
+
+    Function, jobs and answers are pickled; where one process will do, it is this one.
+    """
+    workers = min(len(jobs), os.cpu_count() or 1)
+    if workers <= 1:
+        yield from itertools.starmap(function, jobs)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        queue = iter(jobs)
+        pending: set[Future[Answer]] = set()
+        while True:
+            for job in itertools.islice(queue, workers + 1 - len(pending)):
+                pending.add(pool.submit(function, *job))
+            if not pending:
+                return
+            ended, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in ended)
