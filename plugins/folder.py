@@ -62,8 +62,8 @@ class FolderSource(DataSource):
         annotations = annotations_of(row)
         if start_s is None or self._duration_s is None:
             return Clip(audio, rate, annotations)
-        start, length = round(start_s * rate), round(self._duration_s * rate)
-        return Clip(audio[:, start : start + length], rate, _cut(annotations, start_s, self._duration_s))
+        start, end = round(start_s * rate), round((start_s + self._duration_s) * rate)
+        return Clip(audio[:, start:end], rate, _cut(annotations, start_s, self._duration_s))
 
     def _starts_s(self, file_name: str) -> list[float] | list[None]:
         """Where the clips of a file start; None is the file as a whole."""

@@ -58,10 +58,14 @@ def read_meta(path: Path) -> dict[str, Any]:
         meta: dict[str, Any] = json.loads((path / "meta.json").read_text())
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} has no readable meta.json ({error}); it is damaged or not a model") from None
+    if not isinstance(meta, dict):
+        raise ModelError(f"{path}/meta.json holds no keys; it is damaged or not a model")
     if meta.get("format") != FORMAT:
         raise ModelError(
             f"{path} has format {meta.get('format')}, this rapgen reads {FORMAT}; use the rapgen it was made with"
         )
+    if not isinstance(meta.get("identities"), dict):
+        raise ModelError(f"{path}/meta.json names no identities; it is damaged or not a model")
     return meta
 
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,12 +17,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rapgen import __version__
-from rapgen.errors import MismatchError, ModelError
+from rapgen.errors import MismatchError, ModelError, RecipeError
 from rapgen.files import atomic
 from rapgen.interfaces import Fittable, Identity, TokenSpec, Trainable
 from rapgen.models.mulan import build_mulan
-from rapgen.recipe import Node, Recipe
-from rapgen.registry import build, check_node, option_schema, registry
+from rapgen.recipe import STAGES, MuLaN, Node, Recipe
+from rapgen.registry import build, is_location, lasting_options, option_schema, registry
 
 log = logging.getLogger(__name__)
 
@@ -68,16 +68,28 @@ Parts = dict[str, Part]  # "codec", "semantic", "text_encoder", "mulan", "condit
 
 
 def build_parts(recipe: Recipe) -> Parts:
-    """Build every part a recipe names, untrained, and show each the others."""
+    """Build every part a recipe names, untrained, and show each the others.
+
+    Raises RecipeError where the codec has no codebooks left for FINE.
+    """
     parts: Parts = {}
     for key, (role, node) in recipe.nodes().items():
         if role != "source":
             parts[key] = _build_part(role, node)
+    _check_codebooks(recipe, parts["codec"])
     options = recipe.mulan.model_dump() | {"sample_rate": parts["codec"].component.spec.sample_rate}
     mulan = build_mulan(text_encoder=parts["text_encoder"].component, **options)
     parts["mulan"] = Part("mulan", "mulan", mulan, options)
     bind(parts)
     return parts
+
+
+def _check_codebooks(recipe: Recipe, codec: Part) -> None:
+    coarse, books = recipe.stages.coarse.num_codebooks, codec.component.spec.num_codebooks
+    if coarse >= books:
+        raise RecipeError(
+            f"stages.coarse.num_codebooks is {coarse} and codec '{codec.name}' has {books}; leave at least one for fine"
+        )
 
 
 def bind(parts: Parts) -> None:
@@ -93,15 +105,9 @@ def conditioners(parts: Parts) -> dict[str, Any]:
 
 
 def _build_part(role: str, node: Node) -> Part:
-    offer, options, _ = check_node(role, node)
     component = build(role, node)
-    schema = option_schema(offer.factory)
-    kept = {k: v for k, v in options.items() if not _is_location(schema[k].annotation)}
-    return Part(role, offer.name, component, kept, offer.distribution, offer.version)
-
-
-def _is_location(annotation: Any) -> bool:
-    return annotation is Path or Path in get_args(annotation)
+    offer = registry().find(role, node["use"])
+    return Part(role, offer.name, component, lasting_options(role, node), offer.distribution, offer.version)
 
 
 # --------------------------------------------------------------------------------------------- state
@@ -109,12 +115,16 @@ def _is_location(annotation: Any) -> bool:
 
 def half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state at the precision parts ship in: floats as fp16, the rest as it is."""
-    shipped = {k: v.detach().cpu().contiguous() for k, v in state.items()}
-    shipped = {k: v.half() if v.is_floating_point() else v for k, v in shipped.items()}
+    shipped = _rounded(state)
     for name, value in shipped.items():
         if value.is_floating_point() and not value.isfinite().all():
             raise ModelError(f"tensor '{name}' does not fit fp16: training has diverged; lower the learning rate")
     return shipped
+
+
+def _rounded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    plain = {k: v.detach().cpu().contiguous() for k, v in state.items()}
+    return {k: v.half() if v.is_floating_point() else v for k, v in plain.items()}
 
 
 def full(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -125,7 +135,7 @@ def full(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def state_sha256(state: Mapping[str, Tensor]) -> str:
     """Hash over the sorted state at shipping precision: names, dtypes, shapes and bytes."""
     digest = hashlib.sha256()
-    for name, value in sorted(half(state).items()):
+    for name, value in sorted(_rounded(state).items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().data if value.numel() else b"")
     return digest.hexdigest()
@@ -155,7 +165,7 @@ def load_part(folder: Path, key: str, part: Part) -> None:
         with safe_open(path, framework="pt") as file:
             stored = identity_from_json(json.loads(file.metadata()["identity"]))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, AttributeError, TypeError, KeyError, ValueError) as error:
         raise ModelError(f"{path} is damaged ({error}); make it again or fetch it anew") from None
     if state_sha256(state) != stored.state_sha256:
         raise ModelError(f"{path} is damaged: its tensors do not match its own hash; fetch it anew")
@@ -173,14 +183,22 @@ def load_parts(folder: Path, recipe: Recipe, *, need: tuple[str, ...] | None = N
     `need` names the parts that must be there (None: all); ModelError says which stage makes a missing one.
     """
     parts = build_parts(recipe)
+    missing = []
     for key, part in parts.items():
         if part_path(folder, key).is_file():
             load_part(folder, key, part)
         elif part.learns and (need is None or key in need):
-            stage = key if key in ("codec", "mulan", "semantic") else "semantic"
-            raise ModelError(f"{folder} has no trained {key}; run `rapgen train {stage}` with this recipe first")
+            missing.append(key)
+    if missing:
+        key = min(missing, key=lambda k: STAGES.index(_maker(k)))
+        raise ModelError(f"{folder} has no trained {key}; run `rapgen train {_maker(key)}` with this recipe first")
     bind(parts)
     return parts
+
+
+def _maker(key: str) -> str:
+    """The stage that makes a part."""
+    return key if key in ("codec", "mulan") else "semantic"
 
 
 # ---------------------------------------------------------------------------------------- identities
@@ -216,14 +234,18 @@ def compare_all(stored: Mapping[str, Any], parts: Parts, where: str) -> None:
     for key, tree in stored.items():
         if key not in parts:
             raise MismatchError(f"{where} was made with a part '{key}' that this recipe does not have")
-        compare(identity_from_json(tree), parts[key].identity(), f"{where} ({key})", parts[key])
+        try:
+            identity = identity_from_json(tree)
+        except (TypeError, AttributeError):
+            raise ModelError(f"{where} is damaged: it does not say what '{key}' is; make it again") from None
+        compare(identity, parts[key].identity(), f"{where} ({key})", parts[key])
 
 
 def _defaults(part: Part) -> dict[str, Any]:
     if part.role == "mulan":
-        return {}
+        return MuLaN().model_dump()
     schema = option_schema(registry().find(part.role, part.name).factory)
-    return {n: p.default for n, p in schema.items() if p.default is not p.empty and not _is_location(p.annotation)}
+    return {n: p.default for n, p in schema.items() if p.default is not p.empty and not is_location(p.annotation)}
 
 
 def _same(name: str, stored: Any, current: Any, where: str) -> None:
@@ -234,7 +256,7 @@ def _same(name: str, stored: Any, current: Any, where: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value, default=str))
+    return json.loads(json.dumps(dataclasses.asdict(value) if isinstance(value, TokenSpec) else value, default=str))
 
 
 def _one_line(error: Exception) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pluggy
@@ -147,6 +148,18 @@ def check_node(role: str, node: Mapping[str, Any]) -> tuple[Offer, dict[str, Any
     offer = registry().find(role, str(node["use"]))
     options, problems = check_options(offer.factory, {k: v for k, v in node.items() if k != "use"})
     return offer, options, [f"{role} '{offer.name}': {p}" for p in problems]
+
+
+def lasting_options(role: str, node: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a node's component what it is: its options with defaults filled in and locations left out."""
+    offer, options, _ = check_node(role, node)
+    schema = option_schema(offer.factory)
+    return {name: value for name, value in options.items() if not is_location(schema[name].annotation)}
+
+
+def is_location(annotation: Any) -> bool:
+    """Whether an option of this type says where something is, rather than what."""
+    return annotation is Path or Path in typing.get_args(annotation)
 
 
 def build(role: str, node: Mapping[str, Any]) -> Any:

@@ -178,7 +178,7 @@ def test_dead_codes_are_revived() -> None:
 
 
 def test_quantizer_passes_gradients_and_shapes() -> None:
-    quantizer = ResidualVQ(dim=4, codebook_size=8, num_codebooks=3, dropout=0.5)
+    quantizer = ResidualVQ(dim=4, codebook_size=8, num_codebooks=3)
     x = torch.randn(2, 5, 7, 4, requires_grad=True)
     quantized, codes, commitment = quantizer(x)
     quantized.sum().backward()

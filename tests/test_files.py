@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -23,13 +24,18 @@ def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+def break_off(path: Path, error: BaseException) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text("half of the n")
+        raise error
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, RapgenError])
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(error, match="stop"), atomic(path) as temporary:
-        temporary.write_text("half of the n")
-        raise error("stop")
+    with pytest.raises(error, match="stop"):
+        break_off(path, error("stop"))
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -43,10 +49,8 @@ def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RapgenError, match="file.txt: No space left on device; free some space"):
-        with atomic(tmp_path / "file.txt") as temporary:
-            temporary.write_text("half")
-            raise OSError(28, os.strerror(28))
+    with pytest.raises(RapgenError, match=r"file\.txt: No space left on device; free some space"):
+        break_off(tmp_path / "file.txt", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     assert not list(tmp_path.iterdir())
 
 

@@ -49,7 +49,7 @@ def own_room(path: Path) -> str:
 @pytest.mark.parametrize("path", sources("rapgen"), ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_room_imports_only_rooms_before_it(path: Path) -> None:
     room = own_room(path)
-    if room == "bundles":  # holds data
+    if room in ("rapgen", "bundles"):  # the front door, which opens when asked, and data
         return
     assert room in ROOMS, f"give {room} a row in docs/architecture.md"
     for module in imports(path):

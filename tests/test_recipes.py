@@ -71,7 +71,7 @@ def test_recipes_are_found_by_name() -> None:
     assert set(NAMES) <= recipe_paths().keys()
     with pytest.raises(RecipeError, match="no recipe 'bse'; did you mean 'base'"):
         find_recipe("bse")
-    with pytest.raises(RecipeError, match="no recipe 'elsewhere/base.yaml'"):
+    with pytest.raises(RecipeError, match=r"no recipe 'elsewhere/base\.yaml'"):
         find_recipe("elsewhere/base.yaml")
 
 
@@ -238,5 +238,5 @@ def test_a_bad_file_is_one_line(tmp_path: Path, text: str, message: str) -> None
 
 def test_a_file_that_is_no_text_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_bytes(bytes(range(256)))
-    with pytest.raises(RecipeError, match="mine.yaml: cannot be read as YAML"):
+    with pytest.raises(RecipeError, match=r"mine\.yaml: cannot be read as YAML"):
         load_recipe(tmp_path / "mine.yaml")

@@ -43,7 +43,12 @@ def plugin(offers: dict[tuple[str, str], Callable[..., Any]]) -> types.ModuleTyp
 
 
 def loud(
-    *, volume: int = 11, gain_db: float = 0.0, name: str = "amp", tags: list[str] = [], path: Path | None = None  # noqa: B006
+    *,
+    volume: int = 11,
+    gain_db: float = 0.0,
+    name: str = "amp",
+    tags: list[str] = ["rap"],  # noqa: B006
+    path: Path | None = None,
 ) -> dict[str, Any]:
     """Plays louder.
 
@@ -167,7 +172,7 @@ def test_good_options_come_back_as_they_are(volume: int, gain_db: float, tags: l
 
 @pytest.mark.parametrize("value", ["3.5", 3.5, None, [3], "loud"])
 def test_options_of_the_wrong_type_are_refused(value: Any) -> None:
-    bound, problems = check_options(loud, {"volume": value})
+    _, problems = check_options(loud, {"volume": value})
     assert len(problems) == 1
     assert repr(value) in problems[0]
 

@@ -118,7 +118,7 @@ def test_a_torn_shard_is_one_line(tmp_path: Path, keep: int) -> None:
 def test_what_is_no_shard_is_one_line(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     folder = tmp_path_factory.mktemp("shards")
     (folder / "00000.arrow").write_bytes(content)
-    with pytest.raises(ModelError, match="00000.arrow is damaged") as raised:
+    with pytest.raises(ModelError, match=r"00000\.arrow is damaged") as raised:
         Shards(folder)
     assert "\n" not in str(raised.value)
 
@@ -205,6 +205,16 @@ def test_audio_of_another_rate_is_not_taken_for_ours(tmp_path: Path) -> None:
         assert "\n" not in str(raised.value)
 
 
+@pytest.mark.usefixtures("one_core")
+def test_audio_of_another_source_is_not_taken_for_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gather_audio(tmp_path)
+    monkeypatch.setitem(SOURCE, "seed", 0)  # the default
+    gather_audio(tmp_path)
+    monkeypatch.setitem(SOURCE, "seed", 3)
+    with pytest.raises(MismatchError, match=r"source was .*'seed': 0.* and is .*'seed': 3.*; remove"):
+        gather_audio(tmp_path)
+
+
 def test_a_source_without_clips_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(RapgenError, match="'toy'"):
         collect({**SOURCE, "num_clips": 0}, tmp_path, sample_rate=8000, channels=1, report=unseen)
@@ -219,11 +229,12 @@ def test_several_processes_store_the_same(tmp_path: Path, monkeypatch: pytest.Mo
     assert {n: c for n, (_, c) in one.items()} == {n: c for n, (_, c) in two.items()}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def parts(toy_recipe: dict[str, Any]) -> Parts:
     """Toy parts that need no training, with the grid."""
     tree = {**toy_recipe, "conditioners": {"tags": {"use": "toy"}, "grid": {"use": "grid"}}}
-    tree["stages"] = {name: {"inputs": ["tags", "grid"]} for name in ("semantic", "coarse", "fine")}
+    for name in ("semantic", "coarse", "fine"):
+        tree["stages"][name]["inputs"] = ["tags", "grid"]
     built = build_parts(parse_recipe(tree, "test"))
     del built["mulan"]
     for part in built.values():
@@ -271,5 +282,5 @@ def test_tokens_of_other_parts_are_refused(tmp_path: Path, audio: Shards, parts:
     tokenize(audio, parts, tmp_path / "tokens", report=unseen)
     codec = parts["codec"]
     other = {**parts, "codec": dataclasses.replace(codec, options={**codec.options, "strange": 3})}
-    with pytest.raises(MismatchError, match="option 'strange' was None .* is 3 now"):
+    with pytest.raises(MismatchError, match=r"option 'strange' was None .* is 3 now"):
         tokenize(audio, other, tmp_path / "tokens", report=unseen)

@@ -119,7 +119,7 @@ def arrange(style: Style, duration_s: float, rng: np.random.Generator) -> Song:
             key=harmony.key,
             style=style.name,
             feel=feel,
-            bars=int(duration_s / bar_s + 1e-9) if on_downbeat else None,
+            bars=(int(duration_s / bar_s + 1e-9) or None) if on_downbeat else None,
         ),
         clock=clock,
         opens=opens,

@@ -117,7 +117,7 @@ def _av_duration_s(path: Path) -> float:
     try:
         with av.open(str(path)) as container:
             stream = container.streams.audio[0]
-            if stream.duration is not None:
+            if stream.duration is not None and stream.time_base is not None:
                 return float(stream.duration * stream.time_base)
             return (container.duration or 0) / av.time_base
     except (av.error.FFmpegError, IndexError, OSError):

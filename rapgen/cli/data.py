@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rapgen.cli.options import RecipeOption, RunOption, SetOption, chosen_run
+
+if TYPE_CHECKING:
+    from rapgen.data.stats import Stats
+    from rapgen.interfaces import Annotations
 
 app = typer.Typer(help="Render, tokenize and count training data.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -28,12 +33,11 @@ def synth(
     """
     from rapgen.cli.progress import bars
     from rapgen.data.audiofolder import write_audiofolder
-    from rapgen.registry import build
 
     node = {"use": "beatmaker", "num_clips": num, "seed": seed, "duration_s": duration, "styles": style or None}
     with bars() as report:
-        write_audiofolder(build("source", node), out, report=report.work("beats"))
-    typer.echo(f"{num} beats in {out}")
+        count = write_audiofolder(node, out, report=report.work("beats"))
+    typer.echo(f"{count} beats in {out}")
 
 
 @app.command()
@@ -60,7 +64,33 @@ def stats(folder: Annotated[Path, typer.Argument(help="An audio folder, or a run
 
     \b
     rapgen data stats data/train
+    rapgen data stats runs/tiny
     """
-    from rapgen.data.stats import describe_folder
+    from rapgen.data.stats import describe, describe_folder
+    from rapgen.training.run import SPLITS, open_run
 
-    typer.echo(str(describe_folder(folder)))
+    if not (folder / "recipe.yaml").is_file():
+        typer.echo(_table(describe_folder(folder)))
+        return
+    run = open_run(folder)
+    for split in SPLITS:
+        typer.echo(f"{split}\n{_table(describe(_stored_clips(run.audio(split))))}")
+
+
+def _stored_clips(shards_folder: Path) -> Iterator[tuple[float, Annotations]]:
+    """Seconds and annotations of the clips in audio shards."""
+    from rapgen.tokens.collect import AUDIO
+    from rapgen.tokens.shards import Shards
+
+    shards = Shards(shards_folder)
+    durations_s = shards.lengths(AUDIO) / shards.meta["sample_rate"]
+    return zip(durations_s.tolist(), shards.annotations, strict=True)
+
+
+def _table(stats: Stats) -> str:
+    """All figures, a line each."""
+    lines = [f"clips       {stats.clips}", f"hours       {stats.hours:.2f}"]
+    for name in ("tempo_bpm", "key", "style", "duration_s", "captions"):
+        counts = ", ".join(f"{value}: {count}" for value, count in getattr(stats, name).items())
+        lines.append(f"{name:<11} {counts}")
+    return "\n".join(lines)

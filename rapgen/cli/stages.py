@@ -74,11 +74,13 @@ def groups() -> dict[str, typer.Typer]:
 def _group(stage: str, about: str) -> typer.Typer:
     group = typer.Typer(help=about, no_args_is_help=True, rich_markup_mode=None)
 
-    @group.command("train", help=f"Train {stage}; the same as `rapgen train {stage}`.")
+    example = f"\n\n\b\nrapgen {stage} %s"
+
+    @group.command("train", help=f"Train {stage}; the same as `rapgen train {stage}`.{example % 'train --recipe tiny'}")
     def _train(recipe: RecipeOption = None, run: RunOption = None, set_: SetOption = None) -> None:
         train_run((stage,), chosen_run(recipe, run, set_))
 
-    @group.command("info", help=f"Settings, size, streams and progress of {stage}.")
+    @group.command("info", help=f"Settings, size, streams and progress of {stage}.{example % 'info --model runs/tiny'}")
     def _info(recipe: RecipeOption = None, model: ModelOption = None) -> None:
         from rapgen.cli.facts import describe_stage
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from rapgen.audio.rate import to_rate
-from rapgen.generation.decoders import CausalDecoder, MaskedDecoder
+from rapgen.generation.decoders import CausalDecoder, MaskedDecoder, frames_read
 from rapgen.interfaces import Prompt
-from rapgen.models.patterns import PAD, steps_until
+from rapgen.models.patterns import PAD
 from rapgen.models.token_lm import TokenLM
 from rapgen.parts import Parts, conditioners
 from rapgen.recipe import Recipe, Samplings
@@ -61,7 +61,7 @@ class AudioLM:
     ) -> Iterator[Tensor]:
         """Codec tokens int64 [B, n, Q], `block` frames at a time (None: all at once), `frames` in all.
 
-        The tokens do not depend on `block`, nor on what else is in the batch.
+        The tokens depend neither on `block`, nor on what else is in the batch, nor on how many frames follow.
         """
         stages = _Stages(self, pieces, frames, sampling, opening)
         for start in range(0, frames, block or frames):
@@ -92,10 +92,11 @@ class AudioLM:
 
     @torch.inference_mode()
     def tokenize(self, audio: Tensor) -> Opening:
-        """Tokens of audio f32 [B, C, S] at the codec's rate, for a piece that goes on from it."""
+        """Tokens of audio f32 [B, C, S] at the codec's rate, for a piece that goes on from it: whole frames only."""
         semantic = self.parts["semantic"].component
         own = to_rate(audio, self.codec.spec.sample_rate, semantic.spec.sample_rate)
-        return Opening(semantic.encode(own), self.codec.encode(audio))
+        tokens = semantic.encode(own)[:, : own.shape[-1] // semantic.spec.hop_length]
+        return Opening(tokens, self.codec.encode(audio)[:, : audio.shape[-1] // self.codec.spec.hop_length])
 
 
 class _Stages:
@@ -109,11 +110,8 @@ class _Stages:
         self.sampling = sampling
         self.keys = [(p.prompt.seed, p.item) for p in pieces]
         books = lm.recipe.stages.coarse.num_codebooks
-        # The last frame's last codebook is predicted some steps later; those steps read further frames.
-        steps = steps_until(lm.models["coarse"].pattern, frames, books)
-        self.coarse_frames = max(frames, steps if lm.models["coarse"].pattern == "delay" else frames)
-        semantic_frames = self._semantic_until(self.coarse_frames)
-        known = {"semantic": None, "coarse": None, "fine": None}
+        fine, coarse, semantic = self._reach(frames)
+        known: dict[str, Tensor | None] = {"semantic": None, "coarse": None, "fine": None}
         if opening is not None:
             known = {
                 "semantic": opening.semantic,
@@ -121,26 +119,35 @@ class _Stages:
                 "fine": opening.codes[..., books:],
             }
         self.conditions = {n: self._conditions(s) for n, s in lm.streams.items()}
-        self.semantic = self._decoder("semantic", semantic_frames, known["semantic"])
-        self.coarse = self._decoder("coarse", self.coarse_frames, known["coarse"])
-        self.fine = self._decoder("fine", frames, known["fine"])
+        self.semantic = self._decoder("semantic", semantic, known["semantic"])
+        self.coarse = self._decoder("coarse", coarse, known["coarse"])
+        self.fine = self._decoder("fine", fine, known["fine"])
 
     def advance(self, end: int) -> None:
         """Know all codes of the frames before `end`."""
-        coarse_end = self.fine.needs(end) if isinstance(self.fine, MaskedDecoder) else end
-        last_step = coarse_end + self.coarse.codes.shape[2] - 1
-        self.semantic.advance(self._semantic_until(min(last_step, self.coarse_frames)))
-        self.coarse.advance(coarse_end)
+        fine, _, semantic = self._reach(end)
+        self.semantic.advance(semantic)
+        self.coarse.advance(fine)
         self.fine.advance(end)
 
     def codes(self, start: int, end: int) -> Tensor:
         """int64 [B, end - start, Q] over all codebooks."""
         return torch.cat([self.coarse.codes[:, start:end], self.fine.codes[:, start:end]], -1)
 
-    def _semantic_until(self, frames: int) -> int:
-        """Semantic frames that COARSE reads for its first `frames` frames."""
-        streams = self.lm.streams["coarse"]
-        return int(streams.semantic_frames(np.array(frames - 1))) + 1 + streams.look_ahead
+    def _reach(self, end: int) -> tuple[int, int, int]:
+        """The frames up to which FINE, COARSE and SEMANTIC are involved in knowing all codes before `end`.
+
+        A stage may read further than it predicts: to the end of a block, or as far as its last codebook lags.
+        """
+        fine = frames_read(self.lm.models["fine"], end)
+        coarse = frames_read(self.lm.models["coarse"], fine)
+        readers = {"coarse": coarse, "fine": fine}
+        semantic = [
+            int(streams.semantic_frames(np.array(readers[name] - 1))) + 1 + streams.look_ahead
+            for name, streams in self.lm.streams.items()
+            if "semantic" in streams.inputs
+        ]
+        return fine, coarse, max(semantic, default=0)
 
     def _decoder(self, name: str, frames: int, known: Tensor | None) -> Decoder:
         settings = getattr(self.lm.recipe.stages, name)

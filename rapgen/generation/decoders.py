@@ -23,6 +23,13 @@ Inputs = Callable[[int, int], dict[str, Tensor]]
 """(first frame, end frame) -> every input stream for those frames, [R, ...]: B rows, or 2 B under guidance."""
 
 
+def frames_read(model: TokenLM, until: int) -> int:
+    """The frame up to which a stage reads its inputs, and must have room, to know its own before `until`."""
+    if model.pattern == "masked":
+        return -(-until // model.block_frames) * model.block_frames
+    return until if model.pattern == "flat" else steps_until("delay", until, model.target.num_codebooks)
+
+
 class _Decoder:
     """Codes int64 [B, F, Q], PAD where not known yet, and the noise they are drawn with."""
 
@@ -161,15 +168,11 @@ class MaskedDecoder(_Decoder):
     @torch.inference_mode()
     def advance(self, until: int) -> None:
         """Know every codebook of the frames before `until`, and of the rest of its block."""
-        while self.done < min(until, self.frames):
-            end = min(self.done + self.block, self.frames)
+        while self.done < until:
+            end = self.done + self.block
             if end > self.known_frames:
                 self._fill(max(self.done, self.known_frames), end)
             self.done = end
-
-    def needs(self, until: int) -> int:
-        """The frame up to which the inputs must be known for `advance(until)`."""
-        return min(-(-until // self.block) * self.block, self.frames)
 
     def _fill(self, start: int, end: int) -> None:
         first = max(0, end - self.crop)

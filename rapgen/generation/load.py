@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,11 +25,11 @@ def load_model(model: str | Path | None = None, *, device: str = "cpu") -> tuple
     """
     folder = find_model(model)
     recipe = load_recipe(folder / "recipe.yaml")
-    is_bundle = (folder / "meta.json").is_file()
+    meta = read_meta(folder) if (folder / "stages").is_dir() else None  # of a bundle
     parts = load_parts(folder, recipe)
-    if is_bundle:
-        compare_all(read_meta(folder)["identities"], parts, str(folder))
-    models = {name: _load_stage(folder, name, recipe, parts, is_bundle) for name in TOKEN_STAGES}
+    if meta is not None:
+        compare_all(meta["identities"], parts, str(folder))
+    models = {name: _load_stage(folder, name, recipe, parts, meta) for name in TOKEN_STAGES}
     for part in parts.values():
         part.component.to(device)
     for name in TOKEN_STAGES:
@@ -44,17 +45,15 @@ def find_model(model: str | Path | None) -> Path:
     named = bundles / str(model or EMBEDDED)
     if named.parent == bundles and (named / "recipe.yaml").is_file():
         return named
-    known = sorted(p.parent.name for p in bundles.glob("*/recipe.yaml"))
-    raise ModelError(
-        f"no run or bundle '{model or EMBEDDED}': there is no recipe.yaml in it; embedded ones: {', '.join(known) or 'none'}"
-    )
+    known = ", ".join(sorted(p.parent.name for p in bundles.glob("*/recipe.yaml"))) or "none"
+    raise ModelError(f"no run or bundle '{model or EMBEDDED}': there is no recipe.yaml in it; embedded ones: {known}")
 
 
-def _load_stage(folder: Path, name: str, recipe: Recipe, parts: Parts, is_bundle: bool) -> TokenLM:
-    if is_bundle:
+def _load_stage(folder: Path, name: str, recipe: Recipe, parts: Parts, meta: dict[str, Any] | None) -> TokenLM:
+    if meta is not None:
         path = folder / "stages"
         state = read_state(path, name)
-        if state_sha256(state) != read_meta(folder)["stages"].get(name):
+        if state_sha256(state) != meta.get("stages", {}).get(name):
             raise ModelError(f"{path / name}.safetensors is damaged: it does not match its hash; fetch it anew")
     else:
         checkpoint = latest_checkpoint(folder / name)

@@ -74,6 +74,8 @@ class MusicLM(AudioLM):
         the beat; the length is that of the whole. Raises PromptError for a prompt or length that makes no sense.
         """
         check_length(duration_s, bars)
+        if seed < 0:
+            raise PromptError(f"a seed of {seed} cannot be used; give a whole number from 0 up")
         if num < 1:
             raise PromptError(f"{num} beats cannot be made; ask for at least 1")
         pieces = []
@@ -110,7 +112,9 @@ class MusicLM(AudioLM):
     ) -> list[Beat]:
         rate, hop = self.codec.spec.sample_rate, self.codec.spec.hop_length
         lengths = [length_samples(p.prompt, rate) for p in pieces]
-        frames = -(-max(lengths) // hop)
+        _check_opening(opening, min(lengths), hop)
+        # What the codec hears on the right of the last frame, so that a beat ends alike whatever is made beside it.
+        frames = -(-max(lengths) // hop) + self.codec.context_frames[1]
         started = time.perf_counter()
         second = max(1, rate // hop)
         chunks: list[Tensor] = []
@@ -135,6 +139,12 @@ class MusicLM(AudioLM):
             )
             for row, (piece, length) in enumerate(zip(pieces, lengths, strict=True))
         ]
+
+
+def _check_opening(opening: Opening | None, length: int, hop: int) -> None:
+    """PromptError where an opening leaves nothing to make."""
+    if opening is not None and opening.codes.shape[1] * hop >= length:
+        raise PromptError("the audio to go on from is as long as the beat is to be; ask for a longer beat")
 
 
 def change_sampling(

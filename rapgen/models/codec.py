@@ -25,9 +25,8 @@ _NUM_BLOCKS = {"encoder": 1, "latent_encoder": 1, "latent_decoder": 2, "decoder"
 _BLOCK_SCALE = 0.3  # of each block's output at the start
 _START_LEVEL = -4.0  # log-magnitude of the first output: quiet, or the first steps only turn it down
 _MAX_LEVEL = 3.0
-_QUANTIZER_DROPOUT = 0.1
 _WAVEFORM_WEIGHT = 1.0
-_COMMITMENT_WEIGHT = 0.1
+_COMMITMENT_WEIGHT = 0.05
 
 
 class Block(nn.Module):
@@ -92,9 +91,7 @@ class BoomboxNet(nn.Module):
         self.fold = nn.Linear(FOLD * width, latent_width)
         self.latent_encoder = _blocks("latent_encoder", latent_width)
         self.to_code = nn.Sequential(nn.LayerNorm(latent_width), nn.Linear(latent_width, code_dim))
-        self.quantizer = ResidualVQ(
-            dim=code_dim, codebook_size=codebook_size, num_codebooks=num_codebooks, dropout=_QUANTIZER_DROPOUT
-        )
+        self.quantizer = ResidualVQ(dim=code_dim, codebook_size=codebook_size, num_codebooks=num_codebooks)
         self.from_code = nn.Linear(code_dim, latent_width)
         self.latent_decoder = _blocks("latent_decoder", latent_width)
         self.unfold = nn.Linear(latent_width, FOLD * width)

@@ -16,29 +16,19 @@ class ResidualVQ(nn.Module):
     """Each codebook quantizes what the ones before it left over (SoundStream, section III-C).
 
     The codebooks are buffers, set by k-means from the first training batch, moved by exponential averages
-    (`decay`) and revived from the batch where unused. `dropout` is the share of items (the first dimension)
-    that hear only a random number of codebooks in training. Always computes in fp32, autocast or not.
+    (`decay`) and revived from the batch where unused. Always computes in fp32, autocast or not.
     """
 
     codebooks: Tensor  # f32 [Q, K, D]
     usage: Tensor  # f32 [Q, K], the share of vectors each code takes
     is_started: Tensor  # bool []
 
-    def __init__(
-        self,
-        *,
-        dim: int,
-        codebook_size: int,
-        num_codebooks: int,
-        decay: float = 0.99,
-        dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, *, dim: int, codebook_size: int, num_codebooks: int, decay: float = 0.99) -> None:
         super().__init__()
         self.dim = dim
         self.codebook_size = codebook_size
         self.num_codebooks = num_codebooks
         self.decay = decay
-        self.dropout = dropout
         self.register_buffer("codebooks", torch.zeros(num_codebooks, codebook_size, dim))
         self.register_buffer("usage", torch.full((num_codebooks, codebook_size), 1 / codebook_size))
         self.register_buffer("is_started", torch.tensor(False))
@@ -52,7 +42,7 @@ class ResidualVQ(nn.Module):
             flat = x.float().reshape(-1, self.dim)
             if self.training and not self.is_started:
                 self.fit(flat, seed=int(torch.randint(2**31, ())), iterations=_START_ITERATIONS)
-            quantized, codes, commitment = self._quantize(flat, self._draw_keeps(x))
+            quantized, codes, commitment = self._quantize(flat)
             straight_through = flat + (quantized - flat).detach()
         return straight_through.reshape(x.shape), codes.reshape(*x.shape[:-1], -1), commitment
 
@@ -89,7 +79,7 @@ class ResidualVQ(nn.Module):
         share = self.usage / self.usage.sum(1, keepdim=True)
         return torch.special.entr(share).sum(1).exp()
 
-    def _quantize(self, flat: Tensor, keeps: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _quantize(self, flat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         residual, quantized = flat, torch.zeros_like(flat)
         codes, losses = [], []
         for q in range(self.num_codebooks):
@@ -99,18 +89,9 @@ class ResidualVQ(nn.Module):
             if self.training:
                 self._follow(q, residual.detach(), index)
             residual = residual - chosen
-            quantized = quantized + (chosen if keeps is None else chosen * (q < keeps))
+            quantized = quantized + chosen
             codes.append(index)
         return quantized, torch.stack(codes, -1), torch.stack(losses).mean()
-
-    def _draw_keeps(self, x: Tensor) -> Tensor | None:
-        """Codebooks heard by each vector, int64 [N, 1]; None where all hear all."""
-        if not self.training or self.dropout == 0:
-            return None
-        count = torch.randint(1, self.num_codebooks + 1, (len(x),))
-        count = torch.where(torch.rand(len(x)) < self.dropout, count, self.num_codebooks)
-        vectors_per_item = x.numel() // (len(x) * self.dim)
-        return count.repeat_interleave(vectors_per_item).unsqueeze(1).to(x.device)
 
     @torch.no_grad()
     def _follow(self, q: int, residual: Tensor, index: Tensor) -> None:

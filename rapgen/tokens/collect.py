@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from rapgen.audio.io import fit_channels, resample
-from rapgen.errors import RapgenError
+from rapgen.errors import MismatchError, RapgenError
 from rapgen.interfaces import Clip, ClipRef
 from rapgen.processes import spread
 from rapgen.recipe import Node
-from rapgen.registry import build
-from rapgen.tokens.shards import Row, Shards, write_shard
+from rapgen.registry import build, lasting_options
+from rapgen.tokens.shards import Row, Shard, Shards, write_shard
 
 CLIPS_A_SHARD = 64
 AUDIO = "audio"
@@ -23,13 +23,15 @@ Report = Callable[[int, int], None]  # (done, total) in clips
 def collect(node: Node, folder: Path, *, sample_rate: int, channels: int, report: Report) -> Shards:
     """Write what a source holds to `folder` as int16 audio shards; shards that are there are kept.
 
-    Raises RapgenError where the source has no clips.
+    Raises RapgenError where the source has no clips, MismatchError where a shard is of another source or rate.
     """
     refs = list(build("source", node).refs())
     if not refs:
         raise RapgenError(f"data source '{node['use']}' holds no clips; check its options")
     batches = [refs[i : i + CLIPS_A_SHARD] for i in range(0, len(refs), CLIPS_A_SHARD)]
     jobs = [(folder / f"{n:05d}.arrow", batch, node, sample_rate, channels) for n, batch in enumerate(batches)]
+    for path in folder.glob("*.arrow"):
+        _compare(path, node, sample_rate, channels)
     todo = [job for job in jobs if not job[0].is_file()]
     done = len(refs) - sum(len(job[1]) for job in todo)
     report(done, len(refs))
@@ -37,6 +39,20 @@ def collect(node: Node, folder: Path, *, sample_rate: int, channels: int, report
         done += count
         report(done, len(refs))
     return Shards(folder)
+
+
+def _compare(path: Path, node: Node, sample_rate: int, channels: int) -> None:
+    """MismatchError where a shard was made from another source, or for another codec."""
+    meta = Shard(path).meta
+    stored, current = meta["source"], {"use": node["use"], **lasting_options("source", node)}
+    pairs = {
+        "sample_rate": (meta["sample_rate"], sample_rate),
+        "channels": (meta["channels"], channels),
+        "source": ({"use": stored["use"], **lasting_options("source", stored)}, current),
+    }
+    for name, (was, now) in pairs.items():
+        if was != now:
+            raise MismatchError(f"{path}: {name} was {was} when it was made and is {now} now; remove {path.parent}")
 
 
 def _write(path: Path, refs: list[ClipRef], node: Node, sample_rate: int, channels: int) -> int:

@@ -62,9 +62,10 @@ class Shard:
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
             self.batch = reader.get_batch(0)
             self.meta: dict[str, Any] = json.loads(reader.schema.metadata[b"rapgen"])
-        except (OSError, pa.ArrowInvalid, KeyError, TypeError) as error:
-            raise ModelError(f"{path} is damaged ({error}); remove it and run the same command again") from None
-        self.widths: dict[str, int] = self.meta["widths"]
+            self.widths: dict[str, int] = self.meta["widths"]
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise ModelError(f"{path} is damaged ({reason}); remove it and run the same command again") from None
 
     def __len__(self) -> int:
         return self.batch.num_rows
@@ -128,8 +129,9 @@ class Shards:
             local = clips[mine] - self.first[number]
             at = offsets[local, None] + frames[mine]
             inside = (frames[mine] >= 0) & (at < offsets[local + 1, None])
-            values = self.shards[number].values(stream)
-            out[mine] = np.where(inside[..., None], values[np.where(inside, at, 0)], -1)
+            found = np.full((*at.shape, self.width(stream)), -1, np.int16)
+            found[inside] = self.shards[number].values(stream)[at[inside]]
+            out[mine] = found
         return out
 
 

@@ -51,8 +51,8 @@ def _codec_stage(run: Run, parts: Parts) -> Stage:
     codec = parts["codec"].component
     if not isinstance(codec, Trainable):
         raise PluginError(f"codec '{parts['codec'].name}' comes trained; there is nothing to train")
-    settings, seed = run.recipe.stages.codec, run.recipe.seed
-    crop = -(-round(settings.crop_s * codec.spec.sample_rate) // codec.spec.hop_length) * codec.spec.hop_length
+    settings, seed, spec = run.recipe.stages.codec, run.recipe.seed, parts["codec"].component.spec
+    crop = -(-round(settings.crop_s * spec.sample_rate) // spec.hop_length) * spec.hop_length
 
     def batches(shards: Shards) -> Callable[[int], Arguments]:
         lengths = shards.lengths(AUDIO)
@@ -101,8 +101,11 @@ def _mulan_stage(run: Run, parts: Parts) -> Stage:
 def caption_features(model: MuLaN, shards: Shards) -> tuple[Tensor, np.ndarray]:
     """All captions, encoded once: f32 [N, text_dim], and where each clip's start: int64 [clips + 1]."""
     captions = [a.captions or ("",) for a in shards.annotations]
-    first = np.cumsum([0, *map(len, captions)])
-    return model.encode_text([text for texts in captions for text in texts]), first
+    texts = [text for own in captions for text in own]
+    distinct = sorted(set(texts), key=len)  # texts of one length pad each other least
+    place = {text: number for number, text in enumerate(distinct)}
+    features = model.encode_text(distinct)[[place[text] for text in texts]]
+    return features, np.cumsum([0, *map(len, captions)])
 
 
 def _draw(

@@ -1,0 +1,51 @@
+# make beat     a first beat, from a clean checkout        make test    the tests
+# make check    lint and types                             make bundle  train the embedded model anew
+#
+# TORCH=cpu takes the PyTorch that is built without CUDA, gigabytes smaller on Linux: make beat TORCH=cpu
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PROMPT ?= boom bap, 90 bpm
+OUT ?= out.wav
+export PROMPT OUT
+
+BIN := .venv/bin
+INDEX := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu)
+INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt $(INDEX)
+
+.PHONY: beat test check lint types bundle clean
+
+beat: .venv/installed
+	$(BIN)/rapgen generate "$$PROMPT" -o "$$OUT"
+
+test: .venv/installed-test
+	$(BIN)/pytest
+
+check: lint types
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+# mypy does not look through an editable install's renamed packages, so it is shown plugins/ by its import name.
+types: .venv/installed-dev
+	mkdir -p build/typed
+	ln -sfn ../../plugins build/typed/rapgen_plugins
+	MYPYPATH=build/typed $(BIN)/mypy
+
+bundle: .venv/installed
+	$(BIN)/rapgen train all --recipe recipes/boombox.yaml --run runs/boombox
+	$(BIN)/rapgen export runs/boombox rapgen/bundles/boombox
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) --editable .
+	touch $@
+
+.venv/installed-%: pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) --editable ".[$*]"
+	touch $@
+
+clean:
+	rm -rf .venv build
