@@ -87,7 +87,12 @@ def test_about_half_of_the_clips_start_on_a_downbeat(many: list[Annotations]) ->
     on_downbeat = [note for note in many if note.beats_s[0] == 0.0]
     assert 10 <= len(on_downbeat) <= 26
     assert all(note.first_beat % 4 == 0 for note in on_downbeat)
-    assert all((note.groove.bars is not None) == (note in on_downbeat) for note in many)
+
+
+def test_whole_bars_are_counted_from_a_downbeat(many: list[Annotations]) -> None:
+    notes = [load(index, duration_s=4.0).annotations for index in range(8)]
+    assert all((note.groove.bars is not None) == (note.beats_s[0] == 0.0) for note in notes)
+    assert all(note.groove.bars is None for note in many)
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -192,6 +193,18 @@ def test_long_files_are_cut_without_gap_or_overlap(
             index = clip.annotations.first_beat - 2 + place
             assert beat_s + number * duration_s == pytest.approx(beats_s[index])
     assert found[0][1].annotations.groove.bars == (8 if total_s <= duration_s else None)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.m4a", "aac"), ("a.webm", "libopus")])
+def test_files_that_only_ffmpeg_reads_are_cut_too(tmp_path: Path, name: str, codec: str) -> None:
+    with av.open(str(tmp_path / name), "w") as container:
+        stream = container.add_stream(codec, rate=48_000, layout="mono")
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 72_000), np.float32), format="fltp", layout="mono")
+        silence.sample_rate = 48_000
+        container.mux([*stream.encode(silence), *stream.encode(None)])
+    found = clips(tmp_path, duration_s=0.5)
+    assert [ref.id for ref, _ in found] == [f"{name}#{number:04d}" for number in range(3)]
+    assert all(clip.audio.shape[1] / clip.sample_rate == pytest.approx(0.5, abs=0.1) for _, clip in found)
 
 
 def spoil(folder: Path, text: str) -> None:

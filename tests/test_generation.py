@@ -26,11 +26,12 @@ from rapgen.generation.decoders import pass_plan
 from rapgen.generation.export import export_bundle
 from rapgen.generation.musiclm import Beat, MusicLM
 from rapgen.generation.noise import gumbel
+from rapgen.generation.prompts import length_samples
 from rapgen.generation.sampling import draw, guide
-from rapgen.interfaces import Prompt
+from rapgen.interfaces import Groove, Prompt
 from rapgen.models.patterns import PAD
-from rapgen.parts import build_parts
-from rapgen.recipe import Sampling, parse_recipe
+from rapgen.parts import build_parts, load_parts, save_part
+from rapgen.recipe import Sampling, load_recipe, parse_recipe
 from rapgen.tokens.streams import TOKEN_STAGES, make_model, stage_streams
 
 RATE, HOP = 8000, 160
@@ -59,8 +60,8 @@ def same(a: Beat, b: Beat) -> bool:
 # ---------------------------------------------------------------------------------------------- length
 
 
-@given(duration_s=st.floats(0.1, 8.0))
-@settings(max_examples=8, deadline=None)
+@given(duration_s=st.floats(0.1, 4.0))
+@settings(max_examples=6, deadline=None)
 def test_a_beat_is_exactly_as_long_as_asked(lm: MusicLM, duration_s: float) -> None:
     """The crops are 3, 2 and 1 s; what is longer is made in windows."""
     (beat,) = lm.generate(PROMPT, duration_s=duration_s)
@@ -70,23 +71,24 @@ def test_a_beat_is_exactly_as_long_as_asked(lm: MusicLM, duration_s: float) -> N
     assert beat.sample_rate == RATE
 
 
-@given(tempo_bpm=st.integers(100, 200), bars=st.integers(1, 3))
-@settings(max_examples=6, deadline=None)
+@given(tempo_bpm=st.integers(120, 220), bars=st.integers(1, 2))
+@settings(max_examples=4, deadline=None)
 def test_bars_last_exactly(lm: MusicLM, tempo_bpm: int, bars: int) -> None:
     (beat,) = lm.generate(f"trap, {tempo_bpm} bpm", bars=bars)
     assert beat.audio.shape[1] == round(bars * 4 * 60 / tempo_bpm * RATE)
     assert beat.prompt.groove.bars == bars
 
 
-def test_eight_bars_at_90_bpm(lm: MusicLM) -> None:
-    """The bars that a prompt names count where no length is given."""
-    (beat,) = lm.generate("boom bap, 90 bpm, 8 bars")
-    assert beat.audio.shape[1] == round(8 * 4 * 60 / 90 * RATE)
-
-
-def test_four_bars_are_the_default(lm: MusicLM) -> None:
-    (beat,) = lm.generate("trap, 200 bpm")
-    assert beat.audio.shape[1] == round(4 * 4 * 60 / 200 * RATE)
+@pytest.mark.parametrize(("text", "bars", "samples"), [
+    ("boom bap, 90 bpm", 8, round(8 * 4 * 60 / 90 * RATE)),
+    ("boom bap, 90 bpm, 8 bars", None, round(8 * 4 * 60 / 90 * RATE)),
+    ("boom bap, 90 bpm, 8 bars", 2, round(2 * 4 * 60 / 90 * RATE)),
+    ("boom bap, 90 bpm", None, round(4 * 4 * 60 / 90 * RATE)),
+])  # fmt: skip
+def test_bars_are_those_asked_for_then_the_prompts_then_four(
+    lm: MusicLM, text: str, bars: int | None, samples: int
+) -> None:
+    assert length_samples(lm.plan(Prompt(text, groove=Groove(bars=bars))), RATE) == samples
 
 
 def test_progress_runs_to_the_end(lm: MusicLM) -> None:
@@ -103,11 +105,11 @@ def test_progress_runs_to_the_end(lm: MusicLM) -> None:
 
 @pytest.mark.parametrize("block", [1, 7, 50, 1000])
 def test_streaming_gives_the_same_tokens(lm: MusicLM, block: int) -> None:
-    whole = codes(lm, pieces(lm, 2), 230)
-    parts = list(lm.stream(pieces(lm, 2), 230, sampling=lm.recipe.sampling, block=block))
+    whole = codes(lm, pieces(lm, 2), 180)
+    parts = list(lm.stream(pieces(lm, 2), 180, sampling=lm.recipe.sampling, block=block))
     assert [p.shape[1] for p in parts[:-1]] == [block] * (len(parts) - 1)
     assert torch.equal(torch.cat(parts, 1), whole)
-    assert whole.shape == (2, 230, 4)
+    assert whole.shape == (2, 180, 4)
     assert whole.min() >= 0
     assert whole.max() < 64
 
@@ -119,17 +121,17 @@ def test_an_item_does_not_depend_on_its_batch(lm: MusicLM) -> None:
         assert torch.equal(codes(lm, [piece], 120)[0], together[row])
 
 
-@pytest.mark.parametrize("frames", [1, 11, 12, 13, 59, 100])
+@pytest.mark.parametrize("frames", [1, 11, 12, 13, 59])
 def test_a_shorter_piece_is_the_start_of_a_longer_one(lm: MusicLM, frames: int) -> None:
-    assert torch.equal(codes(lm, pieces(lm, 2), frames), codes(lm, pieces(lm, 2), 150)[:, :frames])
+    assert torch.equal(codes(lm, pieces(lm, 2), frames), codes(lm, pieces(lm, 2), 110)[:, :frames])
 
 
 def test_beats_of_several_lengths_are_those_made_alone(lm: MusicLM) -> None:
-    """Prompts of one batch may last 3 bars at 100 or at 200 bpm; `num` beats begin with those of a smaller `num`."""
-    lines = ["trap, 200 bpm", "trap, 137 bpm", "a beat"]
+    """A bar lasts what its tempo says, so the prompts of one batch end at different times."""
+    lines = ["trap, 200 bpm", "trap, 137 bpm"]
     beats = lm.generate(lines, bars=1, num=2, seed=3)
     assert [b.prompt.text for b in beats] == [text for text in lines for _ in range(2)]
-    assert [b.item for b in beats] == [0, 1] * 3
+    assert [b.item for b in beats] == [0, 1] * 2
     for line, beat in zip(lines, beats[::2], strict=True):
         (alone,) = lm.generate(line, bars=1, seed=3)
         assert same(alone, beat)
@@ -182,7 +184,7 @@ def test_what_is_asked_for_changes_the_beat(lm: MusicLM) -> None:
         {"temperature": 0.3},
         {"top_k": 2},
     ]
-    beats = [lm.generate(PROMPT, duration_s=2, **{"guidance_scale": 3.0, **o})[0] for o in options]
+    beats = [lm.generate(PROMPT, duration_s=1, **{"guidance_scale": 3.0, **o})[0] for o in options]
     for a, b in itertools.combinations(beats, 2):
         assert not same(a, b)
 
@@ -247,11 +249,11 @@ def test_the_tempo_of_the_prompt_is_reported(lm: MusicLM) -> None:
 
 
 def test_what_was_drawn_is_reported(lm: MusicLM) -> None:
-    beats = [lm.generate("a beat", duration_s=0.5, seed=seed)[0] for seed in range(12)]
+    beats = [lm.generate("a beat", duration_s=0.1, seed=seed)[0] for seed in range(8)]
     grooves = [b.prompt.groove for b in beats]
     assert all(g.tempo_bpm and g.key and g.style for g in grooves)
     assert len({g.tempo_bpm for g in grooves}) > 2
-    assert lm.generate("a beat", duration_s=0.5, seed=4)[0].prompt == beats[4].prompt
+    assert lm.generate("a beat", duration_s=0.1, seed=4)[0].prompt == beats[4].prompt
     (beat,) = lm.generate("a beat", bars=1, seed=5)
     assert beat.audio.shape[1] == round(4 * 60 / float(beat.prompt.groove.tempo_bpm or 0) * RATE)
 
@@ -396,26 +398,26 @@ def watch_inputs(stages: _Stages) -> None:
 
 @pytest.mark.parametrize("fine", ["flat", "delay", "masked"])
 @pytest.mark.parametrize("coarse", ["flat", "delay"])
-@pytest.mark.parametrize("semantic", ["flat", "delay"])
-def test_every_pattern_streams_as_it_makes(toy_recipe: dict[str, Any], semantic: str, coarse: str, fine: str) -> None:
+def test_every_pattern_streams_as_it_makes(toy_recipe: dict[str, Any], coarse: str, fine: str) -> None:
+    """Over several windows of each stage, and with a FINE that reads semantics further ahead than COARSE."""
     stages = toy_recipe["stages"]
-    for name, pattern in (("semantic", semantic), ("coarse", coarse), ("fine", fine)):
-        stages[name]["pattern"] = pattern
-    stages["fine"] |= {"inputs": ["coarse", "semantic"], "look_ahead": 5}
+    stages["semantic"] |= {"pattern": "delay", "crop_s": 0.6}
+    stages["coarse"] |= {"pattern": coarse, "crop_s": 0.5}
+    stages["fine"] |= {"pattern": fine, "crop_s": 0.5, "inputs": ["coarse", "semantic"], "look_ahead": 5}
     lm, (piece,) = untrained(toy_recipe), [Piece(Prompt(PROMPT))]
-    whole = codes(lm, [piece], 70)
+    whole = codes(lm, [piece], 62)
     assert (whole != PAD).all()
-    assert torch.equal(codes(lm, [piece], 70, block=9), whole)
+    assert torch.equal(codes(lm, [piece], 62, block=9), whole)
     assert torch.equal(codes(lm, [piece], 33), whole[:, :33])
-    inside = _Stages(lm, [piece], 70, lm.recipe.sampling, None)
+    inside = _Stages(lm, [piece], 62, lm.recipe.sampling, None)
     watch_inputs(inside)
-    for end in (1, 9, 40, 70):
+    for end in (1, 9, 40, 62):
         inside.advance(end)
-    assert torch.equal(inside.codes(0, 70), whole)
+    assert torch.equal(inside.codes(0, 62), whole)
     opening = Opening(torch.zeros(1, 10, 1, dtype=torch.int64), torch.ones(1, 21, 4, dtype=torch.int64))
-    went_on = codes(lm, [piece], 70, opening=opening, block=9)
+    went_on = codes(lm, [piece], 62, opening=opening, block=9)
     assert torch.equal(went_on[:, :21], opening.codes)
-    assert torch.equal(went_on, codes(lm, [piece], 70, opening=opening))
+    assert torch.equal(went_on, codes(lm, [piece], 62, opening=opening))
 
 
 def test_a_chain_without_semantics(toy_recipe: dict[str, Any]) -> None:
@@ -454,11 +456,11 @@ def copy(bundle: Path, tmp_path: Path) -> Path:
 
 
 def test_a_bundle_makes_what_its_run_makes(lm: MusicLM, bundle: Path, tmp_path: Path) -> None:
-    (beat,) = lm.generate(PROMPT, duration_s=3)
-    (again,) = MusicLM.load(bundle).generate(PROMPT, duration_s=3)
+    (beat,) = lm.generate(PROMPT, duration_s=1)
+    (again,) = MusicLM.load(bundle).generate(PROMPT, duration_s=1)
     assert np.array_equal(beat.audio, again.audio)
     export_bundle(bundle, tmp_path / "second")
-    (third,) = MusicLM.load(tmp_path / "second").generate(PROMPT, duration_s=3)
+    (third,) = MusicLM.load(tmp_path / "second").generate(PROMPT, duration_s=1)
     assert np.array_equal(beat.audio, third.audio)
 
 
@@ -542,20 +544,11 @@ def test_no_damage_is_a_traceback(bundle: Path, name: str, place: int, bit: int)
         (bundle / name).write_bytes(content)
 
 
-def test_parts_of_another_model_do_not_fit(tiny_run: Path, copy: Path) -> None:
+def test_parts_of_another_model_do_not_fit(copy: Path) -> None:
     """A part that is whole, but not the one that the stages were trained with."""
-    from rapgen.parts import load_parts, save_part
-
-    parts = load_parts(copy, parse_recipe_of(copy))
-    quantizer = parts["mulan"].component.quantizer
+    parts = load_parts(copy, load_recipe(copy / "recipe.yaml"))
     with torch.no_grad():
-        quantizer.text_shift += 1
+        parts["mulan"].component.quantizer.text_shift += 1
     save_part(copy, "mulan", parts["mulan"])
     with pytest.raises(ModelError, match=r"\(mulan\): state_sha256 was"):
         MusicLM.load(copy)
-
-
-def parse_recipe_of(folder: Path) -> Any:
-    from rapgen.recipe import load_recipe
-
-    return load_recipe(folder / "recipe.yaml")

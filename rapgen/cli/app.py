@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from rapgen import __version__
-from rapgen.cli import data, doctor, generate, models, plugins, recipes, stages
+from rapgen.cli import data, doctor, evaluate, generate, models, plugins, recipes, stages
 from rapgen.errors import RapgenError
 
 log = logging.getLogger(__name__)
@@ -60,6 +60,7 @@ def make_app() -> typer.Typer:
     for name, group in stages.groups().items():
         app.add_typer(group, name=name)
     app.add_typer(data.app, name="data")
+    app.command()(evaluate.evaluate)
     app.command()(models.export)
     app.add_typer(recipes.app, name="recipes")
     app.add_typer(plugins.app, name="plugins")
