@@ -61,6 +61,11 @@ class BoomboxCodec(AudioCodec):
             hop_length=HOP_LENGTH,
         )
 
+    @property
+    def codebooks(self) -> Tensor:
+        """The vectors behind the codes: f32 [Q, codebook_size, code_dim]."""
+        return self.module.quantizer.codebooks
+
     def encode(self, audio: Tensor) -> Tensor:
         """f32 [B, 1, S] -> int64 [B, ceil(S / hop), Q]; silence fills the last frame."""
         import torch

@@ -1,8 +1,8 @@
 """rapgen: a line of text in, a rap instrumental out.
 
-    from rapgen import MusicLM
-    beat = MusicLM.load().generate("boom bap, 90 bpm")[0]
-    beat.save("out.wav")
+from rapgen import MusicLM
+beat = MusicLM.load().generate("boom bap, 90 bpm")[0]
+beat.save("out.wav")
 """
 
 from typing import TYPE_CHECKING, Any

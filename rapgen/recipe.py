@@ -64,13 +64,19 @@ class TokenStage(Training):
     """A stage that predicts one stream of tokens from others."""
 
     model: Transformer = Transformer()
-    pattern: Literal["flat", "delay", "masked"] = "flat"
+    pattern: str
     inputs: tuple[str, ...] = ()  # conditioners by name, and "semantic" or "coarse"
     look_ahead: int = Field(0, ge=0)  # frames of the semantic stream seen ahead
     condition_dropout: float = Field(0.1, ge=0, le=1)  # share of clips whose conditioners are left out
 
 
-class CoarseStage(TokenStage):
+class CausalStage(TokenStage):
+    """A stage that goes through time step by step."""
+
+    pattern: Literal["flat", "delay"] = "flat"
+
+
+class CoarseStage(CausalStage):
     """The stage that predicts the first codebooks of the codec."""
 
     num_codebooks: int = Field(4, ge=1)
@@ -79,6 +85,7 @@ class CoarseStage(TokenStage):
 class FineStage(TokenStage):
     """The stage that predicts the codec's remaining codebooks, block by block."""
 
+    pattern: Literal["flat", "masked"] = "masked"
     block_s: float = Field(1.0, gt=0)
     passes: int = Field(8, ge=1)
 
@@ -94,9 +101,9 @@ class Stages(Frozen):
 
     codec: Training = Training(crop_s=1.0)
     mulan: Training = Training()
-    semantic: TokenStage = TokenStage(inputs=("mulan", "groove", "grid"))
+    semantic: CausalStage = CausalStage(inputs=("mulan", "groove", "grid"))
     coarse: CoarseStage = CoarseStage(pattern="delay", inputs=("mulan", "groove", "grid", "semantic"))
-    fine: FineStage = FineStage(pattern="masked", inputs=("coarse",))
+    fine: FineStage = FineStage(inputs=("coarse",))
 
 
 class MuLaN(Frozen):

@@ -41,6 +41,13 @@ class StreamEmbedding(nn.Module):
         rows = torch.where(tokens < 0, self.codebook_size, tokens)
         return self.table[torch.arange(tokens.shape[-1], device=tokens.device), rows]
 
+    @torch.no_grad()
+    def start_from(self, codebooks: Tensor) -> None:
+        """Begin with near codes near each other: a random projection of the codec's vectors f32 [Q, V, D]."""
+        width = self.table.shape[-1]
+        rows = (codebooks - codebooks.mean(1, keepdim=True)) @ torch.randn(codebooks.shape[-1], width)
+        self.table[:, :-1] = rows / rows.std((1, 2), keepdim=True) * width**-0.5
+
 
 class TokenLM(nn.Module):
     """Predicts the tokens of `target` from `inputs` by `pattern`.

@@ -12,12 +12,14 @@ from torch import Tensor
 from rapgen.errors import PluginError
 from rapgen.interfaces import Trainable
 from rapgen.models.mulan import MuLaN
+from rapgen.models.token_lm import TokenLM
 from rapgen.parts import Parts
 from rapgen.recipe import TokenStage, Training
 from rapgen.tokens.batches import draw_clips, draw_frames, generator
 from rapgen.tokens.collect import AUDIO
 from rapgen.tokens.shards import Shards
-from rapgen.tokens.streams import TOKEN_STAGES, batch, make_model, stage_streams
+from rapgen.tokens.streams import TOKEN_STAGES, StageStreams, batch, make_model, stage_streams
+from rapgen.tokens.tokenize import CODES
 from rapgen.training.loop import Arguments, Stage, step_seed
 from rapgen.training.run import Run
 
@@ -39,12 +41,24 @@ def _token_stage(run: Run, name: str, parts: Parts) -> Stage:
     return Stage(
         name=name,
         settings=settings,
-        model=make_model(run.recipe, streams),
+        model=_fresh_model(run, streams, parts),
         batch=lambda n: (batch(train, streams, settings, seed=seed, number=n),),
         valid_batches=_valid(lambda n: (batch(valid, streams, settings, seed=seed, number=n),), valid, settings),
         parts=parts,
         recipe_sha256=run.recipe.sha256,
     )
+
+
+def _fresh_model(run: Run, streams: StageStreams, parts: Parts) -> TokenLM:
+    """A model whose tables start from the codec's own vectors, where it shows them: far fewer steps to learn them."""
+    model = make_model(run.recipe, streams)
+    codebooks = getattr(parts["codec"].component, "codebooks", None)
+    if codebooks is not None and streams.source == CODES:
+        model.embed_target.start_from(codebooks[streams.books])
+        if "coarse" in streams.inputs:
+            known = streams.inputs["coarse"].spec.num_codebooks
+            model.embed_input["coarse"].start_from(codebooks[:known])
+    return model
 
 
 def _codec_stage(run: Run, parts: Parts) -> Stage:
