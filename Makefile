@@ -34,7 +34,9 @@ types: .venv/installed-dev
 
 bundle: .venv/installed
 	$(BIN)/rapgen train all --recipe recipes/boombox.yaml --run runs/boombox
-	$(BIN)/rapgen export runs/boombox rapgen/bundles/boombox
+	rm -rf build/boombox
+	$(BIN)/rapgen export runs/boombox build/boombox
+	cp -R build/boombox/. rapgen/bundles/boombox
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 
@@ -21,6 +22,8 @@ from rapgen.training.pipeline import train_stages
 from rapgen.training.run import Run
 
 torch.set_num_threads(1)
+hypothesis.settings.register_profile("rapgen", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("rapgen")
 
 _MODEL = {"width": 32, "layers": 2, "heads": 2}
 _LOOP = {"learning_rate": 3e-3, "warmup_steps": 5, "ema_decay": 0.9, "valid_every": 10, "checkpoint_every": 10}
