@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from rapgen.hookspecs import Register, hookimpl
 from rapgen.interfaces import AudioCodec, TokenSpec
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from rapgen.models.codec import BoomboxNet
 
+Size = Annotated[int, Field(ge=1)]
 _CHUNK_FRAMES = 500  # of 40 ms: 20 s at once bounds the memory
 
 
@@ -24,11 +27,11 @@ def rapgen_components(register: Register) -> None:
 
 def boombox(
     *,
-    num_codebooks: int = 12,
-    codebook_size: int = 1024,
-    width: int = 256,
-    latent_width: int = 320,
-    code_dim: int = 64,
+    num_codebooks: Size = 12,
+    codebook_size: Size = 1024,
+    width: Size = 256,
+    latent_width: Size = 320,
+    code_dim: Size = 64,
 ) -> AudioCodec:
     """The embedded codec: small, trainable, 24 kHz mono, 25 frames a second."""
     from rapgen.models.codec import BoomboxNet

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rapgen.errors import RecipeError
+from rapgen.groove import BEATS_A_BAR
 from rapgen.hookspecs import Register, hookimpl
 from rapgen.interfaces import Clip, Conditioner, Prompt, TokenSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-BEATS_PER_BAR = 4
 ROUNDING_BEATS = 1e-5  # above the rounding of annotations and below a sample, so that a beat owns its frame
 
 
@@ -41,7 +41,7 @@ class GridConditioner(Conditioner):
 
     def __init__(self, steps_per_beat: int, phase_bins: int, bars_per_phrase: int) -> None:
         self._steps_per_beat = steps_per_beat
-        self._sizes = (BEATS_PER_BAR * steps_per_beat, phase_bins, bars_per_phrase)
+        self._sizes = (BEATS_A_BAR * steps_per_beat, phase_bins, bars_per_phrase)
         self.spec = TokenSpec(codebook_size=max(self._sizes), num_codebooks=len(self._sizes))
 
     def encode(

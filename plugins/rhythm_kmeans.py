@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from rapgen.errors import MismatchError, ModelError, RecipeError
+from pydantic import Field
+
+from rapgen.errors import ModelError, RecipeError
 from rapgen.hookspecs import Register, hookimpl
 from rapgen.interfaces import Clip, SemanticTokenizer, TokenSpec
 
@@ -31,7 +33,9 @@ def rapgen_components(register: Register) -> None:
     register("semantic", "rhythm-kmeans", rhythm_kmeans)
 
 
-def rhythm_kmeans(*, codebook_size: int = 512, hop_length: int = 1920, sample_rate: int = 24000) -> SemanticTokenizer:
+def rhythm_kmeans(
+    *, codebook_size: Annotated[int, Field(ge=1)] = 512, hop_length: int = 1920, sample_rate: int = 24000
+) -> SemanticTokenizer:
     """Drum onsets, spectrum and harmony of each frame, as one of `codebook_size` k-means clusters."""
     if hop_length <= 0 or hop_length % _STEPS:
         raise RecipeError(f"hop_length must be a multiple of {_STEPS} over 0, got {hop_length}")
@@ -49,22 +53,19 @@ class RhythmKMeans(SemanticTokenizer):
     def fit(self, clips: Iterable[Clip], *, seed: int) -> None:
         """Learn scale and clusters from at most 60,000 frames, drawn evenly from all clips in one pass.
 
-        Raises MismatchError on a clip of another rate, ModelError where there are no clips.
+        Clips of another rate are resampled. Raises ModelError where there are no clips.
         """
         import torch
 
+        from rapgen.audio.rate import to_rate
         from rapgen.models.kmeans import kmeans
 
         generator = torch.Generator().manual_seed(seed)
         kept = torch.empty(0, sum(_GROUPS.values()))
         keys = torch.empty(0)
         for clip in clips:
-            if clip.sample_rate != self.spec.sample_rate:
-                raise MismatchError(
-                    f"rhythm-kmeans hears {self.spec.sample_rate} Hz, got a clip of {clip.sample_rate} Hz: "
-                    "set sample_rate to the codec's"
-                )
-            features = self._features(torch.from_numpy(clip.audio).unsqueeze(0)).squeeze(0).cpu()
+            audio = to_rate(torch.from_numpy(clip.audio).unsqueeze(0), clip.sample_rate, self.spec.sample_rate)
+            features = self._features(audio).squeeze(0).cpu()
             kept = torch.cat([kept, features])
             keys = torch.cat([keys, torch.rand(len(features), generator=generator)])
             if len(keys) > 2 * _MAX_FRAMES:

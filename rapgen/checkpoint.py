@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from rapgen.errors import ModelError, RapgenError
+from rapgen.files import write_tensors
 
 FORMAT = 1
 KEPT = 2  # checkpoints a stage keeps, in case the newest turns out to be unwanted
@@ -29,18 +30,16 @@ def save_checkpoint(folder: Path, step: int, states: Mapping[str, State], meta: 
     try:
         temporary.mkdir(parents=True)
         for name, state in states.items():
-            save_file(
-                {k: v.detach().cpu().contiguous() for k, v in state.items()},
-                temporary / f"{name}.safetensors",
+            write_tensors(
+                temporary / f"{name}.safetensors", {k: v.detach().cpu().contiguous() for k, v in state.items()}
             )
         (temporary / "meta.json").write_text(json.dumps({"format": FORMAT, "step": step, **meta}, indent=2) + "\n")
         shutil.rmtree(final, ignore_errors=True)
         os.replace(temporary, final)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
+        raise RapgenError(f"cannot write {final}: {error}; free some space, then run the same command") from None
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise RapgenError(
-            f"cannot write checkpoint {final}: {error}; free some space, then run the same command"
-        ) from None
     for old in _checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return final

@@ -10,7 +10,7 @@ class RecipeError(RapgenError):
 
 
 class PluginError(RapgenError):
-    """A plugin that is missing, broken, or answers with the wrong shape, dtype or range."""
+    """A plugin that is missing, broken, or of no use for what a recipe asks of it."""
 
 
 class AudioError(RapgenError):

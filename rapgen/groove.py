@@ -17,6 +17,7 @@ KEYS = tuple(f"{note} {mode}" for note in NOTES for mode in ("major", "minor"))
 STYLES = ("boom bap", "trap", "lo-fi", "drill", "west coast", "phonk", "jazz rap", "cloud rap")
 FEELS = ("straight", "half", "double")
 TEMPO_MIN_BPM, TEMPO_MAX_BPM = 40.0, 220.0
+BEATS_A_BAR = 4
 
 
 def read_groove(text: str) -> Groove:
@@ -49,13 +50,6 @@ def describe(groove: Groove) -> str:
         None if groove.bars is None else f"{groove.bars} bar{'s' * (groove.bars != 1)}",
     )
     return ", ".join(fact for fact in facts if fact)
-
-
-def felt_tempo_bpm(groove: Groove) -> float | None:
-    """Tempo of the drums' pulse in BPM: the grid's, halved in half time and doubled in double time."""
-    if groove.tempo_bpm is None:
-        return None
-    return groove.tempo_bpm * {"half": 0.5, "double": 2.0}.get(groove.feel or "straight", 1.0)
 
 
 # ---------------------------------------------------------------------------------- plain text, plain numbers

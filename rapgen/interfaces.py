@@ -5,9 +5,9 @@ Nothing here imports torch; a plugin module that imports only this stays cheap t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -39,6 +39,11 @@ class TokenSpec:
     def is_prefix(self) -> bool:
         """Whether the stream is one set of tokens a clip."""
         return self.hop_length is None
+
+    @property
+    def kbit_per_s(self) -> float:
+        """Bits that the tokens of a frame-aligned stream take, in kbit/s."""
+        return self.num_codebooks * math.log2(self.codebook_size) * self.frame_rate / 1000
 
     @property
     def frame_rate(self) -> float:
@@ -97,7 +102,6 @@ class Prompt:
     duration_s: float | None = None
     seed: int = 0
     groove: Groove = Groove()
-    continue_from: Path | None = None  # audio to go on from
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,9 @@ class Identity:
 @runtime_checkable
 class Component(Protocol):
     """What every component can do. The bodies here are the defaults for a component without state.
+
+    A component whose state comes from a package or path of its own sets `is_external = True`: it is identified by its
+    state, but runs and bundles do not store it.
 
     A factory, registered under (role, name), takes keyword-only options and returns a component. A component
     that learns from data before any training has `fit(clips)`; one that trains in the loop is `Trainable`.
@@ -168,7 +175,11 @@ class Trainable(Protocol):
 
 
 class AudioCodec(Component, Protocol):
-    """Audio to tokens and back. `context_frames` frames left and right make chunked work equal the whole."""
+    """Audio to tokens and back. `context_frames` frames left and right make chunked work equal the whole.
+
+    Takes and gives tensors on the device it was moved to. A codec that has vectors behind its codes may show them as
+    `codebooks`, f32 [Q, codebook_size, D]: the token stages then start from them.
+    """
 
     spec: TokenSpec
     channels: int

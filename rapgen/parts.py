@@ -13,18 +13,18 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from rapgen import __version__
-from rapgen.errors import MismatchError, ModelError, RecipeError
-from rapgen.files import atomic
+from rapgen.errors import MismatchError, ModelError, PluginError, RecipeError
+from rapgen.files import write_tensors
 from rapgen.interfaces import Fittable, Identity, TokenSpec, Trainable
 from rapgen.models.mulan import build_mulan
 from rapgen.recipe import STAGES, MuLaN, Node, Recipe
 from rapgen.registry import build, is_location, lasting_options, option_schema, registry
 
 log = logging.getLogger(__name__)
+MAX_CODEBOOK_SIZE = 2**15
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Part:
     @property
     def learns(self) -> bool:
         """Whether the part must be trained or fitted before it is of use."""
-        return isinstance(self.component, Fittable | Trainable) or self.role == "mulan"
+        return isinstance(self.component, Fittable | Trainable)
 
     @property
     def is_external(self) -> bool:
@@ -76,6 +76,7 @@ def build_parts(recipe: Recipe) -> Parts:
     for key, (role, node) in recipe.nodes().items():
         if role != "source":
             parts[key] = _build_part(role, node)
+            _check_ids(parts[key])
     _check_codebooks(recipe, parts["codec"])
     options = recipe.mulan.model_dump() | {"sample_rate": parts["codec"].component.spec.sample_rate}
     mulan = build_mulan(text_encoder=parts["text_encoder"].component, **options)
@@ -89,6 +90,15 @@ def _check_codebooks(recipe: Recipe, codec: Part) -> None:
     if coarse >= books:
         raise RecipeError(
             f"stages.coarse.num_codebooks is {coarse} and codec '{codec.name}' has {books}; leave at least one for fine"
+        )
+
+
+def _check_ids(part: Part) -> None:
+    spec = getattr(part.component, "spec", None)
+    if spec is not None and spec.codebook_size > MAX_CODEBOOK_SIZE:
+        raise PluginError(
+            f"{part.role} '{part.name}' has codebooks of {spec.codebook_size}; "
+            f"shards hold 16 bit tokens, so {MAX_CODEBOOK_SIZE} is the most"
         )
 
 
@@ -154,8 +164,7 @@ def part_path(folder: Path, key: str) -> Path:
 def save_part(folder: Path, key: str, part: Part) -> None:
     """Write a frozen part with its identity."""
     identity = json.dumps(dataclasses.asdict(part.identity()), sort_keys=True)
-    with atomic(part_path(folder, key)) as temporary:
-        save_file(half(part.component.state()), temporary, metadata={"identity": identity})
+    write_tensors(part_path(folder, key), half(part.component.state()), metadata={"identity": identity})
 
 
 def load_part(folder: Path, key: str, part: Part) -> None:
@@ -173,6 +182,8 @@ def load_part(folder: Path, key: str, part: Part) -> None:
         part.component.load_state(full(state))
     except (KeyError, ValueError, RuntimeError) as error:
         raise MismatchError(f"{path} does not fit {part.role} '{part.name}': {_one_line(error)}") from None
+    if isinstance(part.component, Trainable):
+        part.component.module.eval()
     part.source_sha256 = stored.source_sha256
     compare(stored, part.identity(), str(path), part)
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from rapgen.errors import RecipeError
+from rapgen.errors import RapgenError, RecipeError
 from rapgen.registry import check_node, registry
 
 Node = dict[str, Any]  # {use: name, option: value, ...}
@@ -176,26 +176,27 @@ class Recipe(Frozen):
 # ------------------------------------------------------------------------------------------- loading
 
 
-def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = (), *, with_sources: bool = True) -> Recipe:
     """Read, merge, override (`a.b=c`) and check a recipe.
 
+    A trained model is used without its data: `with_sources=False` lets data sources be missing on this machine.
     Raises RecipeError with one line a problem: file, key path, what is wrong, the nearest right name.
     """
     path = find_recipe(name_or_path)
     tree = _read(path)
     for override in overrides:
         _override(tree, override)
-    return parse_recipe(tree, path.name)
+    return parse_recipe(tree, path.name, with_sources=with_sources)
 
 
-def parse_recipe(tree: Mapping[str, Any], origin: str) -> Recipe:
+def parse_recipe(tree: Mapping[str, Any], origin: str, *, with_sources: bool = True) -> Recipe:
     """Check a recipe that is already a tree; `origin` names it in errors."""
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
         problems = [_explain(e) for e in error.errors()]
         raise RecipeError("\n".join(f"{origin}: {p}" for p in problems)) from None
-    problems = [*_node_problems(recipe), *_stage_problems(recipe)]
+    problems = [*_node_problems(recipe, with_sources), *_input_problems(recipe)]
     if problems:
         raise RecipeError("\n".join(f"{origin}: {p}" for p in problems))
     return recipe
@@ -292,23 +293,23 @@ def _fields_at(location: Iterable[str | int]) -> list[str]:
     return list(model.model_fields)
 
 
-def _node_problems(recipe: Recipe) -> list[str]:
+def _node_problems(recipe: Recipe, with_sources: bool) -> list[str]:
     problems = []
     for path, (role, node) in recipe.nodes().items():
+        if role == "source" and not with_sources:
+            continue
         try:
             problems += [f"{path}: {p}" for p in check_node(role, node)[2]]
-        except RecipeError as error:
+        except RapgenError as error:
             problems.append(f"{path}: {error}")
     return problems
 
 
-def _stage_problems(recipe: Recipe) -> list[str]:
-    """Inputs that name no stream of the recipe, patterns that a stage cannot have."""
+def _input_problems(recipe: Recipe) -> list[str]:
+    """Inputs that name no stream of the recipe."""
     before = {"semantic": [], "coarse": ["semantic"], "fine": ["semantic", "coarse"]}
     problems = []
     for stage, earlier in before.items():
-        if stage != "fine" and getattr(recipe.stages, stage).pattern == "masked":
-            problems.append(f"stages.{stage}.pattern: only fine can be 'masked'; take 'flat' or 'delay'")
         known = [*recipe.conditioners, *earlier]
         for name in getattr(recipe.stages, stage).inputs:
             if name not in known:

@@ -111,7 +111,7 @@ def _offers(module: types.ModuleType, plugin: str, distribution: str, version: s
 
 def option_schema(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The keyword-only parameters of a factory with their types resolved."""
-    hints = typing.get_type_hints(factory)
+    hints = typing.get_type_hints(factory, include_extras=True)
     parameters = inspect.signature(factory).parameters.values()
     return {p.name: p.replace(annotation=hints.get(p.name, Any)) for p in parameters if p.kind is p.KEYWORD_ONLY}
 

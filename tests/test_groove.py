@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rapgen.errors import PromptError
-from rapgen.groove import FEELS, KEYS, STYLES, describe, felt_tempo_bpm, read_groove
+from rapgen.groove import FEELS, KEYS, STYLES, describe, read_groove
 from rapgen.interfaces import Groove
 
 TEMPOS = {
@@ -177,12 +177,6 @@ def test_bars(text: str, bars: int | None) -> None:
 def test_everything_at_once() -> None:
     groove = read_groove("[FREE] Dark UK Drill type beat 2024 | 142 BPM | C♯ minor | half-time | 16 bars")
     assert groove == Groove(tempo_bpm=142, key="C# minor", style="drill", feel="half", bars=16)
-
-
-def test_felt_tempo() -> None:
-    felt = {feel: felt_tempo_bpm(Groove(tempo_bpm=140, feel=feel)) for feel in (None, *FEELS)}
-    assert felt == {None: 140, "straight": 140, "half": 70, "double": 280}
-    assert felt_tempo_bpm(Groove(feel="half")) is None
 
 
 def test_describe() -> None:

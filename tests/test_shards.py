@@ -68,8 +68,6 @@ def test_what_is_stored_comes_back(tmp_path_factory: pytest.TempPathFactory, sto
     assert len(shards) == len(stored)
     assert shards.meta["about"] == "test"
     assert shards.annotations == [r.annotations for r in stored]
-    assert shards.column("id") == [r.id for r in stored]
-    assert shards.column("track") == [r.track for r in stored]
     for name, width in WIDTHS.items():
         assert shards.width(name) == width
         assert shards.lengths(name).tolist() == [len(r.streams[name]) for r in stored]
@@ -258,8 +256,6 @@ def test_tokenizing_makes_only_what_is_missing(tmp_path: Path, audio: Shards, pa
     again = contents(folder)
     assert {n: c for n, (_, c) in again.items()} == {n: c for n, (_, c) in first.items()}
     assert [n for n in first if first[n][0] != again[n][0]] == ["00001.arrow"]
-    assert tokens.column("id") == audio.column("id")
-    assert tokens.column("track") == audio.column("track")
     assert tokens.annotations == audio.annotations
 
 

@@ -23,7 +23,7 @@ from rapgen.checkpoint import KEPT, latest_checkpoint, read_meta, read_state
 from rapgen.errors import MismatchError, ModelError
 from rapgen.recipe import Training, load_recipe, parse_recipe
 from rapgen.tokens.shards import Shards
-from rapgen.training.loop import Progress, Stage, averaged_state, learning_rate, load_trained, train, update_ema
+from rapgen.training.loop import Progress, Stage, averaged_state, learning_rate, train, update_ema
 from rapgen.training.pipeline import prepare_tokens, train_stages
 from rapgen.training.run import Run
 from rapgen.training.stages import make_stage
@@ -168,17 +168,6 @@ def test_stages_say_what_they_lack(toy_recipe: dict[str, Any], tmp_path: Path) -
     run = Run(tmp_path, parse_recipe(toy_recipe, "toy.yaml"))
     with pytest.raises(ModelError, match="has no trained mulan; run `rapgen train mulan`"):
         train_stages(run, ("coarse",), Quiet())
-    with pytest.raises(ModelError, match="has no trained coarse"):
-        load_trained(torch.nn.Linear(1, 1), run.stage("coarse"))
-
-
-def test_a_part_on_its_own_is_loaded_from_the_averages(tiny_run: Path) -> None:
-    run = Run(tiny_run, load_recipe(tiny_run / "recipe.yaml"))
-    stage = make_stage(run, "fine", prepare_tokens(run, Quiet()))
-    meta = load_trained(stage.model, run.stage("fine"))
-    averages = read_state(checkpoint(run, "fine"), "ema")
-    assert all(torch.equal(value, averages[name]) for name, value in stage.model.state_dict().items())
-    assert meta["step"] == 20
 
 
 # ------------------------------------------------------------------------------------------ a small stage

@@ -57,14 +57,23 @@ def write_wav(path: str | Path, audio: np.ndarray, sample_rate: int) -> None:
     """Write f32 [C, S] as 16 bit PCM, whole or not at all; AudioError where it cannot be encoded."""
     if not np.isfinite(audio).all():
         raise AudioError(f"cannot write {path}: it has samples that are not numbers; the model has diverged")
-    pcm = np.round(np.clip(audio, -1, 1) * 32767).astype(np.int16)
     with atomic(Path(path)) as temporary:
         try:
-            soundfile.write(temporary, pcm.T, sample_rate, format="WAV", subtype="PCM_16")
+            soundfile.write(temporary, to_pcm16(audio).T, sample_rate, format="WAV", subtype="PCM_16")
         except soundfile.LibsndfileError as error:
             raise AudioError(
                 f"cannot write {path}: {error.error_string}; free some space or choose another place"
             ) from None
+
+
+def to_pcm16(audio: np.ndarray) -> np.ndarray:
+    """f32 within -1 .. 1 -> int16; what is outside is clipped."""
+    return np.round(np.clip(audio, -1, 1) * 32767).astype(np.int16)
+
+
+def from_pcm16(pcm: np.ndarray) -> np.ndarray:
+    """int16 -> f32 within -1 .. 1."""
+    return pcm.astype(np.float32) / 32767
 
 
 def resample(audio: np.ndarray, rate: int, to_rate: int) -> np.ndarray:

@@ -46,6 +46,11 @@ class Row(BaseModel):
             return value and key
         raise ValueError("write a key like F# minor")
 
+    @field_validator("style")
+    @classmethod
+    def _is_style(cls, value: str | None) -> str | None:
+        return value and (read_groove(value).style or value.strip().lower())
+
     @field_validator("beats_s")
     @classmethod
     def _beats_rise(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:

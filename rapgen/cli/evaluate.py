@@ -13,7 +13,7 @@ def evaluate(
         str | None, typer.Argument(help="Run or bundle, by path or name.", show_default="the embedded one")
     ] = None,
     clips: Annotated[int, typer.Option(min=2, help="Held-out clips to measure on.")] = 64,
-    seeds: Annotated[int, typer.Option(min=0, help="Beats for each of eight prompts; 0 makes none.")] = 3,
+    seeds: Annotated[int, typer.Option(min=0, help="Seeds to make eight prompts with; 0 makes none.")] = 3,
     duration: Annotated[float, typer.Option(help="Length of each beat in seconds.")] = 10.0,
     as_json: Annotated[bool, typer.Option("--json", help="Tell the figures as JSON on stdout.")] = False,
 ) -> None:
@@ -24,10 +24,12 @@ def evaluate(
     rapgen evaluate runs/mine --clips 128 --seeds 0
     """
     from rapgen.cli.progress import bars
-    from rapgen.evaluation.beats import measure_tempo
+    from rapgen.evaluation.beats import measure_tempo, require_librosa
     from rapgen.evaluation.gates import measure
     from rapgen.generation.musiclm import MusicLM
 
+    if seeds:
+        require_librosa()
     lm = MusicLM.load(model)
     with bars() as report:
         figures = measure(lm, clips=clips, report=report.work)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,11 @@ from rapgen.recipe import Recipe, load_recipe
 from rapgen.tokens.streams import TOKEN_STAGES, block_frames, make_model, stage_streams
 
 
-def bitrate_kbps(spec: TokenSpec, num_codebooks: int) -> float:
-    """Of a frame-aligned stream's first codebooks."""
-    return spec.frame_rate * num_codebooks * math.log2(spec.codebook_size) / 1000
-
-
 def stage_lines(recipe: Recipe, parts: Parts, stage: str) -> list[str]:
     """Size, streams and sequential steps of a stage, a line each."""
     if stage not in TOKEN_STAGES:
         component = parts[stage].component
-        trained = component.module if isinstance(component, Trainable | MuLaNPart) else None
+        trained = component.module if isinstance(component, Trainable) else None
         spec = component.quantizer.spec if isinstance(component, MuLaNPart) else component.spec
         return [_size(trained), f"tokens: {_stream(spec)}"]
     streams = stage_streams(recipe, parts, stage)
@@ -53,7 +47,7 @@ def recipe_lines(recipe: Recipe) -> list[str]:
 def describe_stage(stage: str, recipe: str | None, model: str | None) -> str:
     """A stage's settings in a recipe, run or bundle, with its size, streams and progress."""
     folder = None if recipe is not None and model is None else find_model(model)
-    loaded = load_recipe(recipe if recipe is not None else find_model(model) / "recipe.yaml")
+    loaded = load_recipe(recipe if recipe is not None else find_model(model) / "recipe.yaml", with_sources=False)
     sections = {stage: getattr(loaded, stage)} if stage in ("codec", "mulan", "semantic") else {}
     sections[f"stages.{stage}"] = getattr(loaded.stages, stage)
     plain = {k: v if isinstance(v, dict) else v.model_dump(mode="json") for k, v in sections.items()}
@@ -84,7 +78,7 @@ def _stream(spec: TokenSpec) -> str:
     books = f"{spec.num_codebooks} codebook{'s' * (spec.num_codebooks != 1)} of {spec.codebook_size}"
     if spec.is_prefix:
         return f"{books}, once a clip"
-    return f"{books}, {spec.frame_rate:g} frames/s, {bitrate_kbps(spec, spec.num_codebooks):.3g} kbps"
+    return f"{books}, {spec.frame_rate:g} frames/s, {spec.kbit_per_s:.3g} kbps"
 
 
 def _steps_a_second(recipe: Recipe, stage: str, target: TokenSpec) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -50,7 +51,6 @@ def roundtrip(
     import torch
 
     from rapgen.audio.io import resample
-    from rapgen.cli.facts import bitrate_kbps
     from rapgen.models.spectral_loss import MelDistance, si_sdr
 
     codec = load_some(model, need=("codec",))[1]["codec"].component
@@ -70,7 +70,7 @@ def roundtrip(
         distance = float(MelDistance(sample_rate=spec.sample_rate)(estimate, target))
         sdr_db = float(si_sdr(estimate, target).mean())
     write_wav(output, estimate[0].numpy(), spec.sample_rate)
-    cost = f"{books} codebooks, {bitrate_kbps(spec, books):.3g} kbps"
+    cost = f"{books} codebooks, {replace(spec, num_codebooks=books).kbit_per_s:.3g} kbps"
     typer.echo(f"{output}: {cost}, SI-SDR {sdr_db:.2f} dB, log-mel distance {distance:.3f}")
     speeds = duration_s / (encoded - started), duration_s / (decoded - encoded)
     typer.echo(f"{duration_s:.1f} s encoded at {speeds[0]:.1f} x, decoded at {speeds[1]:.1f} x real time")

@@ -48,7 +48,7 @@ def load_some(model: str | None, need: tuple[str, ...]) -> tuple[Recipe, Parts]:
     from rapgen.recipe import load_recipe
 
     folder = find_model(model)
-    recipe = load_recipe(folder / "recipe.yaml")
+    recipe = load_recipe(folder / "recipe.yaml", with_sources=False)
     return recipe, load_parts(folder, recipe, need=need)
 
 

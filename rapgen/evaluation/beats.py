@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 
 import numpy as np
@@ -20,41 +21,43 @@ PROMPTS = (
     "hard drill beat, 144 bpm",
 )
 TOLERANCE = 0.02
-OCTAVES = (0.25, 1 / 3, 0.5, 2 / 3, 1.0, 1.5, 2.0, 3.0, 4.0)  # metrical levels that count as "the tempo, elsewhere"
+OCTAVES = (0.5, 1.0, 2.0)
 
 
 def measure_tempo(
     lm: MusicLM, *, seeds: int, duration_s: float, report: Callable[[int, int], None]
 ) -> dict[str, float]:
-    """Share of beats whose estimated tempo is within 2 % of the prompt's, exactly and at another metrical level.
+    """Share of beats whose estimated tempo is within 2 % of the prompt's, exactly and up to an octave.
 
-    Every prompt is made with each of `seeds` seeds. Raises PluginError where librosa is not installed.
+    Every prompt is made with seeds 0 to `seeds` - 1.
     """
-    exact, level, factors = [], [], []
-    for number, text in enumerate(PROMPTS):
-        for beat in lm.generate(text, duration_s=duration_s, seed=number, num=seeds):
-            ratio = estimate_tempo_bpm(beat) / float(beat.prompt.groove.tempo_bpm or np.nan)
-            exact.append(abs(ratio - 1) <= TOLERANCE)
-            level.append(any(abs(ratio / octave - 1) <= TOLERANCE for octave in OCTAVES))
+    ratios, factors = [], []
+    for seed in range(seeds):
+        for beat in lm.generate(PROMPTS, duration_s=duration_s, seed=seed):
+            ratios.append(estimate_tempo_bpm(beat) / float(beat.prompt.groove.tempo_bpm or np.nan))
             factors.append(beat.real_time_factor)
-        report(number + 1, len(PROMPTS))
+        report(seed + 1, seeds)
+    near = np.abs(np.array(ratios)[:, None] / OCTAVES - 1) <= TOLERANCE
     return {
-        "beats": float(len(exact)),
-        "tempo_hit": float(np.mean(exact)),
-        "tempo_hit_any_level": float(np.mean(level)),
-        "real_time_factor": float(np.mean(factors)),
+        "beats": float(len(ratios)),
+        "tempo_hit": float(near[:, OCTAVES.index(1.0)].mean()),
+        "tempo_hit_octaves_allowed": float(near.any(1).mean()),
+        "real_time_factor_batched": float(np.mean(factors)),
     }
 
 
+def require_librosa() -> None:
+    """PluginError where the tempo estimator is not installed."""
+    if importlib.util.find_spec("librosa") is None:
+        raise PluginError("tempo is measured with librosa: pip install 'rapgen[evaluate]', or give --seeds 0")
+
+
 def estimate_tempo_bpm(beat: Beat) -> float:
-    """The global tempo by librosa's estimator; PluginError where it is not installed."""
-    try:
-        import librosa
-    except ImportError:
-        raise PluginError("tempo is measured with librosa: pip install 'rapgen[evaluate]'") from None
+    """The global tempo by librosa's estimator, placed between its bins."""
+    import librosa
+
     mono = beat.audio.mean(0)
     envelope = librosa.onset.onset_strength(y=mono, sr=beat.sample_rate, hop_length=256)
-    # A finer lag grid than frames: the autocorrelation peak is placed between bins by a parabola.
     bpm = float(librosa.feature.tempo(onset_envelope=envelope, sr=beat.sample_rate, hop_length=256)[0])
     return _refined(envelope, bpm, beat.sample_rate / 256)
 

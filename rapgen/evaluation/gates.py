@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,11 +32,12 @@ def measure(lm: MusicLM, *, clips: int, report: Report) -> dict[str, Figures]:
         codec = lm.parts["codec"].component
         node: Node = lm.recipe.data.valid
         audio = collect(
-            _shortened(node, clips),
+            node,
             Path(folder) / "audio",
             sample_rate=codec.spec.sample_rate,
             channels=codec.channels,
             report=report("held-out audio"),
+            limit=clips,
         )
         tokens = tokenize(audio, lm.parts, Path(folder) / "tokens", report=report("held-out tokens"))
         count = min(clips, len(audio))
@@ -69,7 +69,7 @@ def measure_codec(lm: MusicLM, audio: Shards, tokens: Shards, count: int) -> Fig
     return {
         "log_mel_distance": float(np.mean(distances)),
         "si_sdr_db": float(np.mean(ratios)),
-        "kbit_per_s": spec.num_codebooks * np.log2(spec.codebook_size) * spec.frame_rate / 1000,
+        "kbit_per_s": spec.kbit_per_s,
         "codes_in_use": float(used.mean()),
         "encode_times_real_time": seconds[2] / seconds[0],
         "decode_times_real_time": seconds[2] / seconds[1],
@@ -122,8 +122,3 @@ def unigram(tokens: Tensor, size: int) -> Figures:
         "unigram_loss": float(np.mean([float(torch.special.entr(s).sum()) for s in shares])),
         "unigram_accuracy": float(np.mean([float(s.max()) for s in shares])),
     }
-
-
-def _shortened(node: Node, clips: int) -> dict[str, Any]:
-    """The same source with no more clips than are measured, where it can be told how many to make."""
-    return node | {"num_clips": min(clips, node["num_clips"])} if "num_clips" in node else dict(node)

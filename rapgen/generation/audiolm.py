@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rapgen.audio.rate import to_rate
 from rapgen.generation.decoders import CausalDecoder, MaskedDecoder, frames_read
+from rapgen.groove import read_groove
 from rapgen.interfaces import Prompt
 from rapgen.models.patterns import PAD
 from rapgen.models.token_lm import TokenLM
@@ -94,6 +95,7 @@ class AudioLM:
     def tokenize(self, audio: Tensor) -> Opening:
         """Tokens of audio f32 [B, C, S] at the codec's rate, for a piece that goes on from it: whole frames only."""
         semantic = self.parts["semantic"].component
+        audio = audio.to(self.models["coarse"].embed_target.table.device)
         own = to_rate(audio, self.codec.spec.sample_rate, semantic.spec.sample_rate)
         tokens = semantic.encode(own)[:, : own.shape[-1] // semantic.spec.hop_length]
         return Opening(tokens, self.codec.encode(audio)[:, : audio.shape[-1] // self.codec.spec.hop_length])
@@ -171,7 +173,10 @@ class _Stages:
     def _conditions(self, streams: StageStreams) -> dict[str, tuple[Tensor, Tensor]]:
         """Prefixes of the conditional and of the unconditional pass, by name."""
         known = conditioners(self.lm.parts)
-        negative = [Prompt(text=p.negative_text or "", seed=p.seed) if p.negative_text else None for p in self.prompts]
+        negative = [
+            Prompt(text=p.negative_text, groove=read_groove(p.negative_text)) if p.negative_text else None
+            for p in self.prompts
+        ]
         found = {}
         for name, stream in streams.inputs.items():
             if stream.is_condition and stream.is_prefix:

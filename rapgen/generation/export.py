@@ -5,15 +5,17 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import yaml
-from safetensors.torch import save_file
 
 from rapgen.checkpoint import FORMAT
 from rapgen.errors import RapgenError
-from rapgen.files import write_json
+from rapgen.files import file_sha256, write_json, write_tensors
 from rapgen.generation.load import load_model
 from rapgen.parts import half, identities, save_part, state_sha256
+from rapgen.recipe import Recipe
+from rapgen.registry import lasting_options
 
 
 def export_bundle(run: Path, bundle: Path) -> int:
@@ -35,13 +37,12 @@ def export_bundle(run: Path, bundle: Path) -> int:
             if not part.is_external and part.component.state():
                 save_part(work, key, part)
         states = {name: half(model.state_dict()) for name, model in models.items()}
-        (work / "stages").mkdir()
         for name, state in states.items():
-            save_file(state, work / "stages" / f"{name}.safetensors")
-        (work / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+            write_tensors(work / "stages" / f"{name}.safetensors", state)
+        (work / "recipe.yaml").write_text(yaml.safe_dump(_portable(recipe), sort_keys=False))
         meta = {
             "format": FORMAT,
-            "recipe_sha256": recipe.sha256,
+            "recipe_yaml_sha256": file_sha256(work / "recipe.yaml"),
             "identities": identities(parts),
             "stages": {name: state_sha256(state) for name, state in states.items()},
         }
@@ -55,3 +56,15 @@ def export_bundle(run: Path, bundle: Path) -> int:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return sum(p.stat().st_size for p in bundle.rglob("*") if p.is_file())
+
+
+def _portable(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's tree without paths of the machine it was trained on."""
+    tree = recipe.model_dump(mode="json")
+    for key, (role, node) in recipe.nodes().items():
+        *parents, last = key.split(".")
+        place = tree
+        for name in parents:
+            place = place[name]
+        place[last] = {"use": node["use"], **lasting_options(role, node)}
+    return tree

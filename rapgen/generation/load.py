@@ -10,6 +10,7 @@ import torch
 
 from rapgen.checkpoint import latest_checkpoint, read_meta, read_state
 from rapgen.errors import MismatchError, ModelError
+from rapgen.files import file_sha256
 from rapgen.models.token_lm import TokenLM
 from rapgen.parts import Parts, compare_all, full, half, load_parts, state_sha256
 from rapgen.recipe import Recipe, load_recipe
@@ -24,8 +25,10 @@ def load_model(model: str | Path | None = None, *, device: str = "cpu") -> tuple
     Raises ModelError where something is missing or damaged, MismatchError where things do not belong together.
     """
     folder = find_model(model)
-    recipe = load_recipe(folder / "recipe.yaml")
     meta = read_meta(folder) if (folder / "stages").is_dir() else None  # of a bundle
+    if meta is not None and file_sha256(folder / "recipe.yaml") != meta.get("recipe_yaml_sha256"):
+        raise ModelError(f"{folder / 'recipe.yaml'} does not match the bundle's own hash; fetch it anew")
+    recipe = load_recipe(folder / "recipe.yaml", with_sources=False)
     parts = load_parts(folder, recipe)
     if meta is not None:
         compare_all(meta["identities"], parts, str(folder))

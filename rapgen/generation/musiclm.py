@@ -16,6 +16,7 @@ from rapgen.errors import PromptError
 from rapgen.generation.audiolm import AudioLM, Opening, Piece
 from rapgen.generation.load import load_model
 from rapgen.generation.prompts import check_length, check_text, length_samples
+from rapgen.groove import read_groove
 from rapgen.interfaces import Prompt
 from rapgen.parts import conditioners
 from rapgen.recipe import Samplings
@@ -85,6 +86,7 @@ class MusicLM(AudioLM):
                 negative_text=check_text(negative, "the negative prompt") if negative is not None else None,
                 duration_s=duration_s,
                 seed=seed,
+                groove=read_groove(line),
             )
             if bars is not None:
                 prompt = replace(prompt, groove=replace(prompt.groove, bars=bars))
@@ -92,6 +94,8 @@ class MusicLM(AudioLM):
         if not pieces:
             raise PromptError('there is no prompt; write what you want to hear, like "boom bap, 90 bpm"')
         sampling = change_sampling(self.recipe.sampling, guidance_scale, temperature, top_k)
+        if negative is not None and sampling.semantic.guidance_scale == sampling.coarse.guidance_scale == 1:
+            raise PromptError("a negative prompt works through guidance; give a guidance scale over 1 with it")
         opening = None if continue_from is None else self._opening(Path(continue_from), len(pieces))
         return self._render(pieces, sampling, opening, progress)
 

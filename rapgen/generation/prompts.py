@@ -5,13 +5,14 @@ from __future__ import annotations
 import unicodedata
 
 from rapgen.errors import PromptError
+from rapgen.groove import BEATS_A_BAR
 from rapgen.interfaces import Prompt
 
 MAX_CHARACTERS = 1000
 MAX_DURATION_S = 600.0
+MAX_BARS = 1000
 MIN_DURATION_S = 0.1
 DEFAULT_BARS = 4
-BEATS_A_BAR = 4
 
 
 def check_text(text: str, what: str = "the prompt") -> str:
@@ -34,8 +35,8 @@ def check_length(duration_s: float | None, bars: int | None) -> None:
         raise PromptError(
             f"a duration of {duration_s:g} s cannot be made; ask for {MIN_DURATION_S:g} to {MAX_DURATION_S:g} s"
         )
-    if bars is not None and bars < 1:
-        raise PromptError(f"{bars} bars cannot be made; ask for at least 1")
+    if bars is not None and not 1 <= bars <= MAX_BARS:
+        raise PromptError(f"{bars} bars cannot be made; ask for 1 to {MAX_BARS}")
 
 
 def length_samples(prompt: Prompt, sample_rate: int) -> int:

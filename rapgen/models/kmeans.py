@@ -31,7 +31,7 @@ def kmeans(x: Tensor, k: int, *, seed: int, iterations: int = 20) -> Tensor:
         raise ValueError(f"k-means needs rows [N, D] with N >= 1, got shape {tuple(x.shape)}")
     generator = torch.Generator().manual_seed(seed)
     x = _at_least(x.detach().float(), k, generator)
-    centroids = _spread(x, k, torch.rand(k, generator=generator).to(x.device))
+    centroids = _spread(x, torch.rand(k, generator=generator).to(x.device))
     for _ in range(iterations):
         distance, labels = nearest(x, centroids)
         counts = torch.bincount(labels, minlength=k)
@@ -42,8 +42,8 @@ def kmeans(x: Tensor, k: int, *, seed: int, iterations: int = 20) -> Tensor:
     return centroids
 
 
-def _spread(x: Tensor, k: int, draws: Tensor) -> Tensor:
-    """k rows, each drawn with a chance that grows with its squared distance to those before it."""
+def _spread(x: Tensor, draws: Tensor) -> Tensor:
+    """Rows, as many as draws, each drawn with a chance that grows with its squared distance to those before it."""
     distance = torch.ones(len(x), device=x.device)
     rows: list[Tensor] = []
     for draw in draws:

@@ -159,10 +159,6 @@ class MuLaNEmbedQuantizer(nn.Module):
             raise ModelError("MuLaN's quantizer is not fitted: run `rapgen mulan train`")
         return self.vq.encode(embeddings + self.text_shift if is_text else embeddings)
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """int64 [B, q] -> f32 [B, dim], on audio's side of the gap."""
-        return self.vq.decode(codes)
-
 
 class MuLaNPart(Component):
     """A run's MuLaN: the model that is trained (`module`) and the quantizer that is fitted after it."""

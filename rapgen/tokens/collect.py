@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
-from rapgen.audio.io import fit_channels, resample
+from rapgen.audio.io import fit_channels, from_pcm16, resample, to_pcm16
 from rapgen.errors import MismatchError, RapgenError
 from rapgen.interfaces import Clip, ClipRef
 from rapgen.processes import spread
@@ -20,18 +19,20 @@ AUDIO = "audio"
 Report = Callable[[int, int], None]  # (done, total) in clips
 
 
-def collect(node: Node, folder: Path, *, sample_rate: int, channels: int, report: Report) -> Shards:
-    """Write what a source holds to `folder` as int16 audio shards; shards that are there are kept.
+def collect(
+    node: Node, folder: Path, *, sample_rate: int, channels: int, report: Report, limit: int | None = None
+) -> Shards:
+    """Write what a source holds, or its first `limit` clips, to `folder` as int16 audio shards; what is there is kept.
 
-    Raises RapgenError where the source has no clips, MismatchError where a shard is of another source or rate.
+    Raises RapgenError where the source has no clips, MismatchError where a shard is of other clips or another rate.
     """
-    refs = list(build("source", node).refs())
+    refs = list(itertools.islice(build("source", node).refs(), limit))
     if not refs:
         raise RapgenError(f"data source '{node['use']}' holds no clips; check its options")
     batches = [refs[i : i + CLIPS_A_SHARD] for i in range(0, len(refs), CLIPS_A_SHARD)]
     jobs = [(folder / f"{n:05d}.arrow", batch, node, sample_rate, channels) for n, batch in enumerate(batches)]
-    for path in folder.glob("*.arrow"):
-        _compare(path, node, sample_rate, channels)
+    for path in sorted(folder.glob("*.arrow")):
+        _compare(path, {job[0]: job[1] for job in jobs}.get(path, []), node, sample_rate, channels)
     todo = [job for job in jobs if not job[0].is_file()]
     done = len(refs) - sum(len(job[1]) for job in todo)
     report(done, len(refs))
@@ -41,9 +42,10 @@ def collect(node: Node, folder: Path, *, sample_rate: int, channels: int, report
     return Shards(folder)
 
 
-def _compare(path: Path, node: Node, sample_rate: int, channels: int) -> None:
-    """MismatchError where a shard was made from another source, or for another codec."""
-    meta = Shard(path).meta
+def _compare(path: Path, refs: list[ClipRef], node: Node, sample_rate: int, channels: int) -> None:
+    """MismatchError where a shard was made from another source, of other clips, or for another codec."""
+    shard = Shard(path)
+    meta = shard.meta
     stored, current = meta["source"], {"use": node["use"], **lasting_options("source", node)}
     pairs = {
         "sample_rate": (meta["sample_rate"], sample_rate),
@@ -53,6 +55,10 @@ def _compare(path: Path, node: Node, sample_rate: int, channels: int) -> None:
     for name, (was, now) in pairs.items():
         if was != now:
             raise MismatchError(f"{path}: {name} was {was} when it was made and is {now} now; remove {path.parent}")
+    if shard.batch.column("id").to_pylist() != [ref.id for ref in refs]:
+        raise MismatchError(
+            f"{path} holds other clips than '{node['use']}' has now; remove {path.parent} and its tokens"
+        )
 
 
 def _write(path: Path, refs: list[ClipRef], node: Node, sample_rate: int, channels: int) -> int:
@@ -65,11 +71,9 @@ def _write(path: Path, refs: list[ClipRef], node: Node, sample_rate: int, channe
 
 def _row(ref: ClipRef, clip: Clip, sample_rate: int, channels: int) -> Row:
     audio = resample(fit_channels(clip.audio, channels), clip.sample_rate, sample_rate)
-    pcm = np.round(np.clip(audio, -1, 1) * 32767).astype(np.int16)
-    return Row(ref.id, ref.track, clip.annotations, {AUDIO: pcm.T})
+    return Row(ref.id, ref.track, clip.annotations, {AUDIO: to_pcm16(audio).T})
 
 
 def stored_clip(shards: Shards, index: int) -> Clip:
     """A clip back from its audio shard."""
-    audio = shards.row(AUDIO, index).T.astype(np.float32) / 32767
-    return Clip(audio, int(shards.meta["sample_rate"]), shards.annotations[index])
+    return Clip(from_pcm16(shards.row(AUDIO, index).T), int(shards.meta["sample_rate"]), shards.annotations[index])

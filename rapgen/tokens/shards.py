@@ -101,10 +101,6 @@ class Shards:
         """What is known of each clip."""
         return [_annotations(t) for s in self.shards for t in s.batch.column("annotations").to_pylist()]
 
-    def column(self, name: str) -> list[str]:
-        """`id` or `track` of each clip."""
-        return [value for s in self.shards for value in s.batch.column(name).to_pylist()]
-
     def lengths(self, stream: str) -> np.ndarray:
         """int64 [clips]: frames (or samples) each clip has of a stream."""
         return np.concatenate([np.diff(s.offsets(stream)) for s in self.shards])

@@ -53,7 +53,7 @@ def train(stage: Stage, folder: Path, *, seed: int, watch: Watch) -> Progress:
 
     A resumed run equals an unbroken one bit for bit (same machine, torch, threads and processes): batches and
     noise are functions of the step, everything else is in the checkpoint. Raises MismatchError where the
-    checkpoint was made with other parts or settings, ModelError where the loss is not a number.
+    checkpoint was made with other parts, ModelError where the loss is not a number.
     """
     settings = stage.settings
     keep_freed_memory()
@@ -129,15 +129,6 @@ def update_ema(ema: State, model: nn.Module, decay: float) -> None:
 def averaged_state(model: nn.Module, ema: State) -> State:
     """The model's state with its parameters replaced by their averages; buffers are as they are."""
     return {name: ema.get(name, value).detach().clone() for name, value in model.state_dict().items()}
-
-
-def load_trained(model: nn.Module, folder: Path) -> dict[str, Any]:
-    """Put the newest checkpoint's averaged weights into a model; its meta. ModelError where there is none."""
-    path = latest_checkpoint(folder)
-    if path is None:
-        raise ModelError(f"{folder.parent} has no trained {folder.name}; run `rapgen train {folder.name}` first")
-    _load(model, read_state(path, "ema"), path)
-    return read_meta(path)
 
 
 # ------------------------------------------------------------------------------------------- details

@@ -18,7 +18,7 @@ from rapgen.tokens.shards import Shards
 from rapgen.tokens.tokenize import tokenize
 from rapgen.training.loop import Watch, train
 from rapgen.training.run import SPLITS, Run
-from rapgen.training.stages import make_stage
+from rapgen.training.stages import make_stage, seed_weights
 
 GAP_CAPTIONS = 1000  # enough to place the mean of text in MuLaN's space
 
@@ -40,14 +40,18 @@ def train_stages(run: Run, names: tuple[str, ...], report: Reporter) -> None:
 
     Raises ModelError where an earlier stage has not been trained.
     """
-    run.save_recipe()
+    if not (run.folder / "recipe.yaml").is_file():
+        run.save_recipe()
     prepare_audio(run, report)
     for name in [n for n in STAGES if n in names]:
+        if name == "codec" and len(names) > 1 and not isinstance(build_parts(run.recipe)[name].component, Trainable):
+            continue
         if name in ("codec", "mulan"):
             _train_part(run, name, report)
         else:
             parts = prepare_tokens(run, report)
             _run_loop(run, name, parts, report)
+    run.save_recipe()  # only now: what does not fit the run has been refused
 
 
 def prepare_audio(run: Run, report: Reporter) -> None:
@@ -76,11 +80,11 @@ def _run_loop(run: Run, name: str, parts: Parts, report: Reporter) -> None:
 
 def _train_part(run: Run, name: str, report: Reporter) -> None:
     """Train CODEC or MULAN, then freeze what came out as a part of the run."""
+    seed_weights(run, name)
     parts = build_parts(run.recipe)
     component = parts[name].component
-    if not isinstance(component, Trainable | MuLaNPart):
-        return
     _run_loop(run, name, parts, report)
+    component.to("cpu")  # the loop may have taken it to an accelerator; fitting and tokenizing are the CPU's
     checkpoint = latest_checkpoint(run.stage(name))
     if checkpoint is None:
         raise ModelError(f"{run.stage(name)} has no checkpoint after training; check the disk")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rapgen.audio.io import from_pcm16
 from rapgen.errors import PluginError
 from rapgen.interfaces import Trainable
 from rapgen.models.mulan import MuLaN
@@ -27,11 +28,15 @@ VALID_BATCHES = 8  # batches a validation looks at
 
 
 def make_stage(run: Run, name: str, parts: Parts) -> Stage:
-    """The stage called `name`, its model initialised from the recipe's seed."""
-    torch.manual_seed(step_seed(run.recipe.seed, name, -2))
+    """The stage called `name`; token models are initialised from the recipe's seed."""
     if name in TOKEN_STAGES:
         return _token_stage(run, name, parts)
     return _codec_stage(run, parts) if name == "codec" else _mulan_stage(run, parts)
+
+
+def seed_weights(run: Run, name: str) -> None:
+    """What is initialised next follows from the recipe's seed and the stage alone."""
+    torch.manual_seed(step_seed(run.recipe.seed, name, -2))
 
 
 def _token_stage(run: Run, name: str, parts: Parts) -> Stage:
@@ -51,6 +56,7 @@ def _token_stage(run: Run, name: str, parts: Parts) -> Stage:
 
 def _fresh_model(run: Run, streams: StageStreams, parts: Parts) -> TokenLM:
     """A model whose tables start from the codec's own vectors, where it shows them: far fewer steps to learn them."""
+    seed_weights(run, streams.stage)
     model = make_model(run.recipe, streams)
     codebooks = getattr(parts["codec"].component, "codebooks", None)
     if codebooks is not None and streams.source == CODES:
@@ -131,8 +137,7 @@ def _draw(
 
 def _audio(shards: Shards, clips: np.ndarray, frames: np.ndarray) -> Tensor:
     """f32 [B, C, S]."""
-    pcm = torch.from_numpy(shards.gather(AUDIO, clips, frames))
-    return pcm.permute(0, 2, 1).float() / 32767
+    return torch.from_numpy(from_pcm16(shards.gather(AUDIO, clips, frames))).transpose(1, 2)
 
 
 def _valid(draw: Callable[[int], Arguments], shards: Shards, settings: Training) -> Callable[[], Iterable[Any]]:
