@@ -20,8 +20,8 @@ from rapgen.errors import MismatchError, ModelError, PluginError, RecipeError
 from rapgen.files import write_tensors
 from rapgen.interfaces import Fittable, Identity, TokenSpec, Trainable
 from rapgen.models.mulan import build_mulan
-from rapgen.recipe import STAGES, MuLaN, Node, Recipe
 from rapgen.registry import build, is_location, lasting_options, option_schema, registry
+from rapgen.schema import STAGES, MuLaN, Node, Recipe
 
 log = logging.getLogger(__name__)
 MAX_CODEBOOK_SIZE = 2**15

@@ -2,178 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.resources
-import json
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from rapgen.errors import RapgenError, RecipeError
 from rapgen.registry import check_node, registry
-
-Node = dict[str, Any]  # {use: name, option: value, ...}
-STAGES = ("codec", "mulan", "semantic", "coarse", "fine")
-
-
-class Frozen(BaseModel):
-    """A section of a recipe."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Training(Frozen):
-    """How a stage is trained; the same keys for all five."""
-
-    steps: int = Field(1000, ge=1)
-    batch_size: int = Field(16, ge=1)
-    accumulate: int = Field(1, ge=1)  # micro-batches a step
-    crop_s: float = Field(10.0, gt=0)
-    learning_rate: float = Field(3e-4, gt=0)
-    warmup_steps: int = Field(100, ge=0)
-    weight_decay: float = Field(0.05, ge=0)
-    clip_norm: float = Field(1.0, gt=0)
-    ema_decay: float = Field(0.999, ge=0, lt=1)
-    precision: Literal["fp32", "bf16"] = "fp32"
-    valid_every: int = Field(250, ge=1)
-    checkpoint_every: int = Field(500, ge=1)
-    patience: int | None = Field(None, ge=1)  # validations without a better loss before an early stop
-
-
-class Transformer(Frozen):
-    """Sizes of a decoder-only transformer."""
-
-    width: int = Field(256, ge=8)
-    layers: int = Field(6, ge=1)
-    heads: int = Field(4, ge=1)
-    dropout: float = Field(0.0, ge=0, lt=1)
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> Transformer:
-        if self.width % (2 * self.heads):
-            raise ValueError("width must be a multiple of 2 * heads (rotary positions turn pairs)")
-        return self
-
-
-class TokenStage(Training):
-    """A stage that predicts one stream of tokens from others."""
-
-    model: Transformer = Transformer()
-    pattern: str
-    inputs: tuple[str, ...] = ()  # conditioners by name, and "semantic" or "coarse"
-    look_ahead: int = Field(0, ge=0)  # frames of the semantic stream seen ahead
-    condition_dropout: float = Field(0.1, ge=0, le=1)  # share of clips whose conditioners are left out
-
-
-class CausalStage(TokenStage):
-    """A stage that goes through time step by step."""
-
-    pattern: Literal["flat", "delay"] = "flat"
-
-
-class CoarseStage(CausalStage):
-    """The stage that predicts the first codebooks of the codec."""
-
-    num_codebooks: int = Field(4, ge=1)
-
-
-class FineStage(TokenStage):
-    """The stage that predicts the codec's remaining codebooks, block by block."""
-
-    pattern: Literal["flat", "masked"] = "masked"
-    block_s: float = Field(1.0, gt=0)
-    passes: int = Field(8, ge=1)
-
-    @model_validator(mode="after")
-    def _a_block_fits_the_crop(self) -> FineStage:
-        if self.block_s > self.crop_s:
-            raise ValueError("block_s must not be over crop_s: a block is made in sight of a crop")
-        return self
-
-
-class Stages(Frozen):
-    """The five stages, in the order in which they are trained."""
-
-    codec: Training = Training(crop_s=1.0)
-    mulan: Training = Training()
-    semantic: CausalStage = CausalStage(inputs=("mulan", "groove", "grid"))
-    coarse: CoarseStage = CoarseStage(pattern="delay", inputs=("mulan", "groove", "grid", "semantic"))
-    fine: FineStage = FineStage(inputs=("coarse",))
-
-
-class MuLaN(Frozen):
-    """Sizes of the joint text-audio embedding and of its residual quantizer."""
-
-    dim: int = Field(128, ge=2)
-    width: int = Field(192, ge=8)
-    layers: int = Field(4, ge=1)
-    heads: int = Field(4, ge=1)
-    crop_s: float = Field(10.0, gt=0)
-    loss: Literal["softmax", "sigmoid"] = "softmax"
-    codebook_size: int = Field(256, ge=2)
-    num_codebooks: int = Field(8, ge=1)
-
-
-class Sampling(Frozen):
-    """How a stage's tokens are drawn; the defaults of `rapgen generate`."""
-
-    temperature: float = Field(1.0, ge=0)
-    top_k: int = Field(0, ge=0)  # 0: all
-    guidance_scale: float = Field(1.0, ge=0)  # 1: no guidance
-
-
-class Samplings(Frozen):
-    """Sampling of each stage that predicts tokens."""
-
-    semantic: Sampling = Sampling(guidance_scale=2.0)
-    coarse: Sampling = Sampling(temperature=0.95, guidance_scale=1.5)
-    fine: Sampling = Sampling(temperature=0.4)
-
-
-class Data(Frozen):
-    """Where clips come from; `valid` is never trained on."""
-
-    train: Node
-    valid: Node
-
-
-class Recipe(Frozen):
-    """Everything a run is made from."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: int = Field(0, ge=0)
-    data: Data
-    codec: Node
-    semantic: Node
-    text_encoder: Node
-    mulan: MuLaN = MuLaN()
-    conditioners: dict[str, Node]
-    stages: Stages = Stages()
-    sampling: Samplings = Samplings()
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the resolved recipe."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
-
-    def nodes(self) -> dict[str, tuple[str, Node]]:
-        """Every component the recipe names: key path -> (role, node)."""
-        fixed = {
-            "data.train": ("source", self.data.train),
-            "data.valid": ("source", self.data.valid),
-            "codec": ("codec", self.codec),
-            "semantic": ("semantic", self.semantic),
-            "text_encoder": ("text_encoder", self.text_encoder),
-        }
-        return fixed | {f"conditioners.{k}": ("conditioner", v) for k, v in self.conditioners.items()}
-
-
-# ------------------------------------------------------------------------------------------- loading
+from rapgen.schema import Recipe
 
 
 def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = (), *, with_sources: bool = True) -> Recipe:

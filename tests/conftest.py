@@ -16,7 +16,8 @@ import hypothesis
 import pytest
 import torch
 
-from rapgen.recipe import STAGES, parse_recipe
+from rapgen.recipe import parse_recipe
+from rapgen.schema import STAGES
 from rapgen.training.loop import Watch
 from rapgen.training.pipeline import train_stages
 from rapgen.training.run import Run

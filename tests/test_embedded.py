@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+
 from rapgen import MusicLM
 from rapgen.evaluation.beats import estimate_tempo_bpm
 from rapgen.generation.musiclm import Beat

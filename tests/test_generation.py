@@ -31,7 +31,8 @@ from rapgen.generation.sampling import draw, guide
 from rapgen.interfaces import Groove, Prompt
 from rapgen.models.patterns import PAD
 from rapgen.parts import build_parts, load_parts, save_part
-from rapgen.recipe import Sampling, load_recipe, parse_recipe
+from rapgen.recipe import load_recipe, parse_recipe
+from rapgen.schema import Sampling
 from rapgen.tokens.streams import TOKEN_STAGES, make_model, stage_streams
 
 RATE, HOP = 8000, 160

@@ -11,8 +11,9 @@ import torch
 
 from rapgen.audio.io import resample
 from rapgen.parts import load_parts
-from rapgen.recipe import Training, load_recipe
+from rapgen.recipe import load_recipe
 from rapgen.registry import build
+from rapgen.schema import Training
 from rapgen.training.loop import Arguments, Stage, train
 from rapgen.training.run import Run
 from rapgen.training.stages import make_stage

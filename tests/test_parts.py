@@ -36,8 +36,9 @@ from rapgen.parts import (
     save_part,
     state_sha256,
 )
-from rapgen.recipe import Recipe, parse_recipe
+from rapgen.recipe import parse_recipe
 from rapgen.registry import build
+from rapgen.schema import Recipe
 
 WITH_STATE = ("codec", "mulan", "conditioners.groove")
 

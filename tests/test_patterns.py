@@ -12,7 +12,7 @@ from rapgen.generation.decoders import CausalDecoder
 from rapgen.interfaces import TokenSpec
 from rapgen.models.patterns import PAD, frames_of_steps, lay_out, layout, steps_until
 from rapgen.models.token_lm import Input, TokenLM
-from rapgen.recipe import Sampling
+from rapgen.schema import Sampling
 
 FRAMES, BOOKS, SIZE = 6, 3, 8
 sizes = {"frames": st.integers(1, 20), "books": st.integers(1, 6)}

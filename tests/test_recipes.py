@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from rapgen.errors import RecipeError
-from rapgen.recipe import Recipe, find_recipe, load_recipe, parse_recipe, recipe_paths
+from rapgen.recipe import find_recipe, load_recipe, parse_recipe, recipe_paths
+from rapgen.schema import Recipe
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from rapgen.checkpoint import KEPT, latest_checkpoint, read_meta, read_state
 from rapgen.errors import MismatchError, ModelError
-from rapgen.recipe import Training, load_recipe, parse_recipe
+from rapgen.recipe import load_recipe, parse_recipe
+from rapgen.schema import Training
 from rapgen.tokens.shards import Shards
 from rapgen.training.loop import Progress, Stage, averaged_state, learning_rate, train, update_ema
 from rapgen.training.pipeline import prepare_tokens, train_stages

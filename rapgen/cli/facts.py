@@ -14,7 +14,8 @@ from rapgen.generation.load import find_model
 from rapgen.interfaces import TokenSpec, Trainable
 from rapgen.models.mulan import MuLaNPart
 from rapgen.parts import Parts, build_parts
-from rapgen.recipe import Recipe, load_recipe
+from rapgen.recipe import load_recipe
+from rapgen.schema import Recipe
 from rapgen.tokens.streams import TOKEN_STAGES, block_frames, make_model, stage_streams
 
 

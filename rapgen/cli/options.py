@@ -11,7 +11,7 @@ from rapgen.errors import RapgenError
 
 if TYPE_CHECKING:
     from rapgen.parts import Parts
-    from rapgen.recipe import Recipe
+    from rapgen.schema import Recipe
     from rapgen.training.run import Run
 
 RecipeOption = Annotated[str | None, typer.Option("--recipe", "-r", help="Recipe, by path or name.")]

@@ -19,8 +19,8 @@ from rapgen.errors import AudioError, RapgenError
 from rapgen.files import atomic, write_json
 from rapgen.interfaces import Clip, ClipRef
 from rapgen.processes import spread
-from rapgen.recipe import Node
 from rapgen.registry import build
+from rapgen.schema import Node
 
 MANIFEST = "manifest.json"
 FORMAT = 1

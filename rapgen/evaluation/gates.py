@@ -14,7 +14,7 @@ from torch import Tensor
 from rapgen.errors import ModelError
 from rapgen.generation.musiclm import MusicLM
 from rapgen.models.spectral_loss import MelDistance, si_sdr
-from rapgen.recipe import Node
+from rapgen.schema import Node
 from rapgen.tokens.batches import generator
 from rapgen.tokens.collect import collect, stored_clip
 from rapgen.tokens.shards import Shards

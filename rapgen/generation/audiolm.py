@@ -20,7 +20,7 @@ from rapgen.interfaces import Prompt
 from rapgen.models.patterns import PAD
 from rapgen.models.token_lm import TokenLM
 from rapgen.parts import Parts, conditioners
-from rapgen.recipe import Recipe, Samplings
+from rapgen.schema import Recipe, Samplings
 from rapgen.tokens.streams import StageStreams, crop_frames, stage_streams
 from rapgen.tokens.tokenize import padded
 

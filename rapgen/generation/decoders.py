@@ -17,7 +17,7 @@ from rapgen.generation.sampling import draw, guide
 from rapgen.models.patterns import PAD, frames_of_steps, layout, steps_until
 from rapgen.models.token_lm import TokenLM
 from rapgen.models.transformer import KVCache
-from rapgen.recipe import Sampling
+from rapgen.schema import Sampling
 
 Inputs = Callable[[int, int], dict[str, Tensor]]
 """(first frame, end frame) -> every input stream for those frames, [R, ...]: B rows, or 2 B under guidance."""

@@ -14,8 +14,8 @@ from rapgen.errors import RapgenError
 from rapgen.files import file_sha256, write_json, write_tensors
 from rapgen.generation.load import load_model
 from rapgen.parts import half, identities, save_part, state_sha256
-from rapgen.recipe import Recipe
 from rapgen.registry import lasting_options
+from rapgen.schema import Recipe
 
 
 def export_bundle(run: Path, bundle: Path) -> int:

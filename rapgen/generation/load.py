@@ -13,7 +13,8 @@ from rapgen.errors import MismatchError, ModelError
 from rapgen.files import file_sha256
 from rapgen.models.token_lm import TokenLM
 from rapgen.parts import Parts, compare_all, full, half, load_parts, state_sha256
-from rapgen.recipe import Recipe, load_recipe
+from rapgen.recipe import load_recipe
+from rapgen.schema import Recipe
 from rapgen.tokens.streams import TOKEN_STAGES, make_model, stage_streams
 
 EMBEDDED = "boombox"

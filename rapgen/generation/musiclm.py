@@ -19,7 +19,7 @@ from rapgen.generation.prompts import check_length, check_text, length_samples
 from rapgen.groove import read_groove
 from rapgen.interfaces import Prompt
 from rapgen.parts import conditioners
-from rapgen.recipe import Samplings
+from rapgen.schema import Samplings
 from rapgen.tokens.batches import generator
 
 Progress = Callable[[float, float], None]  # (seconds made, seconds in all)

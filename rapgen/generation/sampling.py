@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rapgen.recipe import Sampling
+from rapgen.schema import Sampling
 
 
 def guide(logits: Tensor, scale: float) -> Tensor:

@@ -10,8 +10,8 @@ from rapgen.audio.io import fit_channels, from_pcm16, resample, to_pcm16
 from rapgen.errors import MismatchError, RapgenError
 from rapgen.interfaces import Clip, ClipRef
 from rapgen.processes import spread
-from rapgen.recipe import Node
 from rapgen.registry import build, lasting_options
+from rapgen.schema import Node
 from rapgen.tokens.shards import Row, Shard, Shards, write_shard
 
 CLIPS_A_SHARD = 64

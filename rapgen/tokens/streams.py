@@ -11,7 +11,7 @@ import torch
 from rapgen.interfaces import TokenSpec
 from rapgen.models.token_lm import Input, TokenLM
 from rapgen.parts import Parts, conditioners
-from rapgen.recipe import FineStage, Recipe, TokenStage
+from rapgen.schema import FineStage, Recipe, TokenStage
 from rapgen.tokens.batches import draw_clips, draw_frames, generator
 from rapgen.tokens.shards import Shards
 from rapgen.tokens.tokenize import CODES, SEMANTIC, aligned_name

@@ -19,7 +19,7 @@ from rapgen.checkpoint import State, latest_checkpoint, read_meta, read_state, s
 from rapgen.errors import MismatchError, ModelError
 from rapgen.memory import keep_freed_memory
 from rapgen.parts import Parts, compare_all, identities
-from rapgen.recipe import Training
+from rapgen.schema import Training
 
 Arguments = tuple[Any, ...]
 Watch = Callable[[str, int, dict[str, float]], None]  # ("train" or "valid", step, figures)

@@ -12,7 +12,7 @@ from rapgen.errors import ModelError
 from rapgen.interfaces import Clip, Fittable, Trainable
 from rapgen.models.mulan import MuLaNPart
 from rapgen.parts import Parts, bind, build_parts, freeze, load_parts, part_path, save_part
-from rapgen.recipe import STAGES
+from rapgen.schema import STAGES
 from rapgen.tokens.collect import collect, stored_clip
 from rapgen.tokens.shards import Shards
 from rapgen.tokens.tokenize import tokenize

@@ -9,7 +9,8 @@ import yaml
 
 from rapgen.errors import ModelError
 from rapgen.files import atomic
-from rapgen.recipe import Recipe, load_recipe
+from rapgen.recipe import load_recipe
+from rapgen.schema import Recipe
 
 SPLITS = ("train", "valid")
 

@@ -15,7 +15,7 @@ from rapgen.interfaces import Trainable
 from rapgen.models.mulan import MuLaN
 from rapgen.models.token_lm import TokenLM
 from rapgen.parts import Parts
-from rapgen.recipe import TokenStage, Training
+from rapgen.schema import TokenStage, Training
 from rapgen.tokens.batches import draw_clips, draw_frames, generator
 from rapgen.tokens.collect import AUDIO
 from rapgen.tokens.shards import Shards
