@@ -61,7 +61,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
     with atomic(path) as temporary:
         try:
-            save_file(dict(tensors), temporary, metadata=dict(metadata or {}))
+            save_file(dict(tensors), temporary, metadata=dict(metadata) if metadata else None)
         except SafetensorError as error:  # what it makes of an OSError
             raise RapgenError(f"cannot write {path}: {error}; free some space or choose another place") from None
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from rapgen import checkpoint
 from rapgen.checkpoint import latest_checkpoint, read_meta, read_state, save_checkpoint
 from rapgen.errors import ModelError, RapgenError
 
@@ -67,8 +66,8 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pyt
     def full(*args: Any, **kwargs: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(RapgenError, match=r"step_00000002: .*No space left on device; free some space") as raised:
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(RapgenError, match=r"step_00000002.*No space left on device; free some space") as raised:
         save_checkpoint(tmp_path, 2, {"model": STATE}, META)
     assert "\n" not in str(raised.value)
     assert [p.name for p in tmp_path.iterdir()] == ["step_00000001"]

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rapgen.errors import MismatchError, ModelError, RecipeError
+from rapgen.errors import ModelError, RecipeError
 from rapgen.interfaces import Clip, Fittable, SemanticTokenizer
 from rapgen_plugins.rhythm_kmeans import rhythm_kmeans
 
@@ -101,5 +101,9 @@ def test_errors_say_what_to_do() -> None:
         rhythm_kmeans(hop_length=1921)
     with pytest.raises(ModelError, match="no clips"):
         rhythm_kmeans().fit([], seed=0)  # type: ignore[attr-defined]
-    with pytest.raises(MismatchError, match="44100"):
-        rhythm_kmeans().fit([Clip(np.zeros((1, 44100), np.float32), 44100)], seed=0)  # type: ignore[attr-defined]
+
+
+def test_clips_of_another_rate_are_resampled() -> None:
+    tokenizer = rhythm_kmeans(codebook_size=2)
+    tokenizer.fit([Clip(np.zeros((1, 44100), np.float32), 44100)], seed=0)  # type: ignore[attr-defined]
+    assert tokenizer.encode(torch.zeros(1, 1, 24000)).shape == (1, 13, 1)

@@ -13,7 +13,7 @@ from rapgen.audio.io import from_pcm16
 from rapgen.errors import PluginError
 from rapgen.interfaces import Trainable
 from rapgen.models.mulan import MuLaN
-from rapgen.models.token_lm import TokenLM
+from rapgen.models.token_lm import StreamEmbedding, TokenLM
 from rapgen.parts import Parts
 from rapgen.schema import TokenStage, Training
 from rapgen.tokens.batches import draw_clips, draw_frames, generator
@@ -63,7 +63,9 @@ def _fresh_model(run: Run, streams: StageStreams, parts: Parts) -> TokenLM:
         model.embed_target.start_from(codebooks[streams.books])
         if "coarse" in streams.inputs:
             known = streams.inputs["coarse"].spec.num_codebooks
-            model.embed_input["coarse"].start_from(codebooks[:known])
+            embedding = model.embed_input["coarse"]
+            assert isinstance(embedding, StreamEmbedding)
+            embedding.start_from(codebooks[:known])
     return model
 
 
