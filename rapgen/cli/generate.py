@@ -161,9 +161,9 @@ def _bar(count: int) -> Iterator[Callable[[float], None]]:
     """A bar on stderr; it is told how many of `count` beats are made."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    from rapgen.cli.progress import console
+    from rapgen.cli.progress import Rate, console
 
-    columns = (TextColumn("generating"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (TextColumn("generating"), BarColumn(), TaskProgressColumn(), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=console(), transient=True, disable=not console().is_terminal) as progress:
         task = progress.add_task("generating", total=count)
         yield lambda done: progress.update(task, completed=done)

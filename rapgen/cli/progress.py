@@ -33,7 +33,7 @@ def bars(logs: Path | None = None) -> Iterator[Bars]:
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[figures]}"),
-        _Rate(),
+        Rate(),
         TimeRemainingColumn(),
     )
     with ExitStack() as stack, Progress(*columns, console=console(), speed_estimate_period=_SPEED_OVER_S) as progress:
@@ -89,8 +89,8 @@ class Bars:
         return self._stack.enter_context(SummaryWriter(str(self._logs / stage), purge_step=step))
 
 
-class _Rate(ProgressColumn):
-    """Steps or clips a second."""
+class Rate(ProgressColumn):
+    """Steps, clips or beats a second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
