@@ -16,6 +16,7 @@ from rapgen.errors import PromptError
 from rapgen.generation.audiolm import AudioLM, Opening, Piece
 from rapgen.generation.load import load_model
 from rapgen.generation.prompts import check_length, check_text, length_samples
+from rapgen.generation.threads import one_thread
 from rapgen.groove import read_groove
 from rapgen.interfaces import Prompt
 from rapgen.parts import conditioners
@@ -97,7 +98,8 @@ class MusicLM(AudioLM):
         if negative is not None and sampling.semantic.guidance_scale == sampling.coarse.guidance_scale == 1:
             raise PromptError("a negative prompt works through guidance; give a guidance scale over 1 with it")
         opening = None if continue_from is None else self._opening(Path(continue_from), len(pieces))
-        return self._render(pieces, sampling, opening, progress)
+        with one_thread():
+            return self._render(pieces, sampling, opening, progress)
 
     def plan(self, prompt: Prompt, item: int = 0) -> Prompt:
         """The prompt with its gaps filled by the model's conditioners, as its seed and item draw them."""
