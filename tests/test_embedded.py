@@ -76,7 +76,7 @@ def test_ten_seconds_have_the_tempo(lm: MusicLM) -> None:
 
 
 def test_bar_40_is_on_the_beat(lm: MusicLM) -> None:
-    """Forty bars at 90 bpm are as long as they should be, and their last drums are as much on the grid as their first."""
+    """Forty bars at 90 bpm have their exact length, and the last drums are as much on the grid as the first."""
     (beat,) = lm.generate("boom bap, 90 bpm", bars=40, seed=1)
     assert beat.audio.shape[1] == round(40 * BAR_S * 24_000)
     envelope = librosa.onset.onset_strength(y=beat.audio[0], sr=beat.sample_rate, hop_length=120, n_fft=1024)
