@@ -32,10 +32,10 @@ def evaluate(
         require_librosa()
     lm = MusicLM.load(model)
     with bars() as report:
-        figures = measure(lm, clips=clips, report=report.work)
+        figures = measure(lm, clips=clips, with_tempo=seeds > 0, report=report.work)
         if seeds:
             bar = report.work("beats")
-            figures["beats"] = measure_tempo(lm, seeds=seeds, duration_s=duration, report=bar)
+            figures["tempo of beats made"] = measure_tempo(lm, seeds=seeds, duration_s=duration, report=bar)
     if as_json:
         typer.echo(json.dumps(figures, indent=2))
         return

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from rapgen.errors import PluginError
-from rapgen.generation.musiclm import Beat, MusicLM
+from rapgen.generation.musiclm import MusicLM
+from rapgen.interfaces import Clip
 
+Figures = dict[str, float]
 PROMPTS = (
     "boom bap, 90 bpm",
     "dusty boom bap beat at 84 bpm",
@@ -24,9 +26,7 @@ TOLERANCE = 0.02
 OCTAVES = (0.5, 1.0, 2.0)
 
 
-def measure_tempo(
-    lm: MusicLM, *, seeds: int, duration_s: float, report: Callable[[int, int], None]
-) -> dict[str, float]:
+def measure_tempo(lm: MusicLM, *, seeds: int, duration_s: float, report: Callable[[int, int], None]) -> Figures:
     """Share of beats whose estimated tempo is within 2 % of the prompt's, exactly and up to an octave.
 
     Every prompt is made with seeds 0 to `seeds` - 1.
@@ -34,15 +34,24 @@ def measure_tempo(
     ratios, factors = [], []
     for seed in range(seeds):
         for beat in lm.generate(PROMPTS, duration_s=duration_s, seed=seed):
-            ratios.append(estimate_tempo_bpm(beat) / float(beat.prompt.groove.tempo_bpm or np.nan))
+            ratios.append(estimate_tempo_bpm(beat.audio, beat.sample_rate) / (beat.prompt.groove.tempo_bpm or np.nan))
             factors.append(beat.real_time_factor)
         report(seed + 1, seeds)
+    return _hits(ratios) | {"real_time_factor_batched": float(np.mean(factors))}
+
+
+def measure_ceiling(clips: Iterable[Clip]) -> Figures:
+    """The same shares for clips whose tempo is annotated: the most that the estimator could find."""
+    known = [(clip, clip.annotations.groove.tempo_bpm) for clip in clips]
+    return _hits([estimate_tempo_bpm(clip.audio, clip.sample_rate) / tempo for clip, tempo in known if tempo])
+
+
+def _hits(ratios: list[float]) -> Figures:
     near = np.abs(np.array(ratios)[:, None] / OCTAVES - 1) <= TOLERANCE
     return {
         "beats": float(len(ratios)),
         "tempo_hit": float(near[:, OCTAVES.index(1.0)].mean()),
         "tempo_hit_octaves_allowed": float(near.any(1).mean()),
-        "real_time_factor_batched": float(np.mean(factors)),
     }
 
 
@@ -52,14 +61,14 @@ def require_librosa() -> None:
         raise PluginError("tempo is measured with librosa: pip install 'rapgen[evaluate]', or give --seeds 0")
 
 
-def estimate_tempo_bpm(beat: Beat) -> float:
-    """The global tempo by librosa's estimator, placed between its bins."""
+def estimate_tempo_bpm(audio: np.ndarray, sample_rate: int) -> float:
+    """The global tempo of f32 [C, S] by librosa's estimator, placed between its bins."""
     import librosa
 
-    mono = beat.audio.mean(0)
-    envelope = librosa.onset.onset_strength(y=mono, sr=beat.sample_rate, hop_length=256)
-    bpm = float(librosa.feature.tempo(onset_envelope=envelope, sr=beat.sample_rate, hop_length=256)[0])
-    return _refined(envelope, bpm, beat.sample_rate / 256)
+    mono = audio.mean(0)
+    envelope = librosa.onset.onset_strength(y=mono, sr=sample_rate, hop_length=256)
+    bpm = float(librosa.feature.tempo(onset_envelope=envelope, sr=sample_rate, hop_length=256)[0])
+    return _refined(envelope, bpm, sample_rate / 256)
 
 
 def _refined(envelope: np.ndarray, bpm: float, rate: float) -> float:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rapgen.errors import ModelError
+from rapgen.evaluation.beats import Figures, measure_ceiling
 from rapgen.generation.musiclm import MusicLM
 from rapgen.models.spectral_loss import MelDistance, si_sdr
 from rapgen.schema import Node
@@ -22,12 +23,14 @@ from rapgen.tokens.streams import crop_frames, gather
 from rapgen.tokens.tokenize import tokenize
 
 Report = Callable[[str], Callable[[int, int], None]]
-Figures = dict[str, float]
 ROWS = 16  # clips a batch
 
 
-def measure(lm: MusicLM, *, clips: int, report: Report) -> dict[str, Figures]:
-    """Figures of codec, MuLaN and the token stages on the first `clips` held-out clips of the model's recipe."""
+def measure(lm: MusicLM, *, clips: int, with_tempo: bool, report: Report) -> dict[str, Figures]:
+    """Figures of codec, MuLaN and the token stages on the first `clips` held-out clips of the model's recipe.
+
+    `with_tempo` adds how well the tempo estimator does on the clips themselves.
+    """
     with tempfile.TemporaryDirectory(prefix="rapgen-") as folder:
         codec = lm.parts["codec"].component
         node: Node = lm.recipe.data.valid
@@ -44,6 +47,8 @@ def measure(lm: MusicLM, *, clips: int, report: Report) -> dict[str, Figures]:
         figures = {"codec": measure_codec(lm, audio, tokens, count), "mulan": measure_mulan(lm, audio, count)}
         for stage in lm.models:
             figures[stage] = measure_stage(lm, stage, tokens, count)
+        if with_tempo:
+            figures["tempo of held-out clips"] = measure_ceiling(stored_clip(audio, i) for i in range(count))
     return figures
 
 
