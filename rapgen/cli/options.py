@@ -30,14 +30,13 @@ DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, 
 def chosen_run(recipe: str | None, folder: Path | None, overrides: list[str] | None) -> Run:
     """The run to work on: of a recipe, or of a folder that has one already. RapgenError where neither is given."""
     from rapgen.recipe import load_recipe
-    from rapgen.training.run import Run, open_run
+    from rapgen.training.run import Run, run_recipe
 
     if recipe is None:
         if folder is None:
             raise RapgenError("no recipe is given; add --recipe boombox, or --run with the folder of a run")
-        loaded = load_recipe(open_run(folder).folder / "recipe.yaml", overrides or ())
-    else:
-        loaded = load_recipe(recipe, overrides or ())
+        recipe = str(run_recipe(folder))
+    loaded = load_recipe(recipe, overrides or ())
     return Run(folder or Path("runs") / loaded.name, loaded)
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-import numpy as np
 import soundfile
 
+from rapgen.audio.io import to_pcm16
 from rapgen.audio.metadata import METADATA, Row, make_row
 from rapgen.errors import AudioError, RapgenError
 from rapgen.files import atomic, write_json
@@ -72,7 +72,7 @@ def _write_clips(source: Node, jobs: list[tuple[Path, ClipRef]]) -> int:
 
 
 def _write_flac(path: Path, clip: Clip, comment: str) -> None:
-    pcm = np.round(np.clip(clip.audio, -1, 1) * 32767).astype(np.int16)
+    pcm = to_pcm16(clip.audio)
     with atomic(path) as temporary:
         try:
             with soundfile.SoundFile(temporary, "w", clip.sample_rate, len(pcm), "PCM_16", format="FLAC") as file:

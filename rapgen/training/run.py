@@ -40,9 +40,14 @@ class Run:
             temporary.write_text(yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False))
 
 
-def open_run(folder: Path) -> Run:
-    """A run that exists; ModelError where the folder is none."""
+def run_recipe(folder: Path) -> Path:
+    """The recipe of a run that exists; ModelError where the folder is none."""
     path = folder / "recipe.yaml"
     if not path.is_file():
         raise ModelError(f"{folder} is not a run or bundle: it has no recipe.yaml")
-    return Run(folder, load_recipe(path))
+    return path
+
+
+def open_run(folder: Path) -> Run:
+    """A run that exists; ModelError where the folder is none."""
+    return Run(folder, load_recipe(run_recipe(folder)))
