@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from rapgen.errors import ModelError, RapgenError
 from rapgen.files import write_tensors
 
 FORMAT = 1
+EMBEDDED = "boombox"
 KEPT = 2  # checkpoints a stage keeps, in case the newest turns out to be unwanted
 
 State = dict[str, Tensor]
@@ -49,6 +51,33 @@ def latest_checkpoint(folder: Path) -> Path | None:
     """The newest complete checkpoint of a stage, or None."""
     found = _checkpoints(folder)
     return found[-1] if found else None
+
+
+def find_model(model: str | Path | None) -> Path:
+    """The folder of a run or bundle given by path, or of an embedded bundle by name (None: the default)."""
+    if model is not None and (Path(model) / "recipe.yaml").is_file():
+        return Path(model)
+    bundles = Path(str(importlib.resources.files("rapgen.bundles")))
+    named = bundles / str(model or EMBEDDED)
+    if named.parent == bundles and (named / "recipe.yaml").is_file():
+        return named
+    known = ", ".join(sorted(p.parent.name for p in bundles.glob("*/recipe.yaml"))) or "none"
+    raise ModelError(f"no run or bundle '{model or EMBEDDED}': there is no recipe.yaml in it; embedded ones: {known}")
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a model's folder is a bundle and not a run."""
+    return (folder / "stages").is_dir()
+
+
+def stage_weights(folder: Path, stage: str) -> State:
+    """The averaged weights of a stage of a run or bundle; ModelError where it has none."""
+    if is_bundle(folder):
+        return read_state(folder / "stages", stage)
+    checkpoint = latest_checkpoint(folder / stage)
+    if checkpoint is None:
+        raise ModelError(f"{folder} has no trained {stage}; run `rapgen train {stage}` with its recipe first")
+    return read_state(checkpoint, "ema")
 
 
 def read_meta(path: Path) -> dict[str, Any]:

@@ -76,6 +76,25 @@ class Annotations:
 
 
 @dataclass(frozen=True)
+class Note:
+    """A note of a melody."""
+
+    start_s: float
+    end_s: float
+    midi: int  # 69 is A4
+
+
+@dataclass(frozen=True)
+class Melody:
+    """One line of notes, none over another, in the order of time. `loop_s`: after so many seconds it begins anew."""
+
+    notes: tuple[Note, ...]
+    tempo_bpm: float | None = None  # that it was played at, where that is known
+    key: str | None = None  # "F# minor", where that is known
+    loop_s: float | None = None
+
+
+@dataclass(frozen=True)
 class ClipRef:
     """A stable, picklable, cheap handle on a clip; `track` keeps a track's clips in one split."""
 
@@ -91,6 +110,7 @@ class Clip:
     audio: np.ndarray  # float32 [channels, samples], within -1 .. 1
     sample_rate: int  # Hz
     annotations: Annotations = Annotations()
+    stem: np.ndarray | None = None  # the part that carries the tune, alone, where a source has it; as long as audio
 
 
 @dataclass(frozen=True)
@@ -102,6 +122,9 @@ class Prompt:
     duration_s: float | None = None
     seed: int = 0
     groove: Groove = Groove()
+    melody: Melody | None = None  # to be followed
+    like: Clip | None = None  # to sound like
+    like_weight: float = 1.0  # of `like` against the text, 0 .. 1
 
 
 @dataclass(frozen=True)
@@ -218,11 +241,13 @@ class Conditioner(Component, Protocol):
     """Prompts and clips to tokens that a stage listens to: a prefix or a frame-aligned stream, told by `spec`.
 
     The spec of a frame-aligned conditioner has `sample_rate` and `hop_length` of None too, but `is_aligned`
-    set: it answers at whatever rate its consumer has.
+    set: it answers at whatever rate its consumer has. `hears` names the fields of a prompt, "melody" or "like", that
+    it can follow; a prompt that sets one which no conditioner of the model hears is refused.
     """
 
     spec: TokenSpec
     is_aligned: bool
+    hears: frozenset[str] = frozenset()
 
     def plan(self, prompt: Prompt, rng: np.random.Generator) -> Prompt:
         """Fill what the prompt leaves open and this conditioner needs, drawing from `rng`."""

@@ -138,6 +138,7 @@ class Recipe(Frozen):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(0, ge=0)
+    start_from: str | None = None  # a run or bundle with the same parts: its weights are where the stages start
     data: Data
     codec: Node
     semantic: Node

@@ -25,8 +25,8 @@ _BUSES = {
 }
 
 
-def render(song: Song, rng: np.random.Generator) -> tuple[Signal, dict[str, float]]:
-    """Play and mix a song: float32 [samples] and how loud each track is against the whole, in dB."""
+def render(song: Song, rng: np.random.Generator) -> tuple[Signal, dict[str, float], Signal]:
+    """Play and mix a song: float32 [samples], how loud each track is against the whole, in dB, and the lead alone."""
     bar_samples = round(STEPS_PER_BAR * song.clock.step_s * SAMPLE_RATE)
     past = 0 if song.opens else bar_samples  # played and cut off, so that what rang before is heard
     length = num_samples(song.clock.duration_s)
@@ -37,7 +37,9 @@ def render(song: Song, rng: np.random.Generator) -> tuple[Signal, dict[str, floa
             tracks[name] = _play(part, notes, song, past + length, rng)
         else:
             tracks[name] = play_line(part.instrument, notes, song.clock.step_s, past + length, rng)
-    return mix(tracks, song, past, rng)
+    lead = tracks["lead"][past:] if "lead" in tracks else np.zeros(length, np.float32)
+    audio, levels = mix(tracks, song, past, rng)
+    return audio, levels, lead / max(1.0, float(np.abs(lead).max()))
 
 
 def _unroll(events: list[Event], song: Song, part: str, past: int) -> list[tuple[int, Event]]:

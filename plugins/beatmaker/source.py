@@ -22,7 +22,7 @@ class BeatmakerSource(DataSource):
     """Beats rendered on demand; `refs()` costs nothing and `load()` a fraction of a second."""
 
     def __init__(
-        self, *, num_clips: int, duration_s: float, seed: int, styles: Sequence[str] | None, split: str
+        self, *, num_clips: int, duration_s: float, seed: int, styles: Sequence[str] | None, split: str, stem: bool
     ) -> None:
         if num_clips < 1 or seed < 0:
             raise RecipeError(f"beatmaker: num_clips is {num_clips} and seed {seed}; give at least 1 and 0")
@@ -33,6 +33,7 @@ class BeatmakerSource(DataSource):
         self._num_clips = num_clips
         self._duration_s = duration_s
         self._styles = [STYLES[_known("style", name, tuple(STYLES))] for name in styles or STYLES]
+        self._stem = stem
         self._key = (seed, SPLITS.index(_known("split", split, SPLITS)))
 
     def refs(self) -> Iterator[ClipRef]:
@@ -47,7 +48,7 @@ class BeatmakerSource(DataSource):
         rng = np.random.Generator(np.random.Philox(seeds))
         style = self._styles[rng.integers(len(self._styles))]
         song = arrange(style, self._duration_s, rng)
-        audio, heard = render(song, rng)
+        audio, heard, lead = render(song, rng)
         annotations = Annotations(
             groove=song.groove,
             beats_s=song.beats_s,
@@ -55,7 +56,7 @@ class BeatmakerSource(DataSource):
             captions=captions(song, heard, rng),
             licence="CC0-1.0",
         )
-        return Clip(audio=audio[None], sample_rate=SAMPLE_RATE, annotations=annotations)
+        return Clip(audio[None], SAMPLE_RATE, annotations, stem=lead[None] if self._stem else None)
 
 
 def _known(what: str, name: str, names: Sequence[str]) -> str:

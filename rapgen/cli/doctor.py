@@ -98,8 +98,9 @@ def _minilm() -> Finding:
 
 
 def _bundle() -> Finding:
+    from rapgen.checkpoint import find_model
     from rapgen.errors import ModelError
-    from rapgen.generation.load import find_model, load_model
+    from rapgen.generation.load import load_model
 
     try:
         recipe, _, models = load_model()

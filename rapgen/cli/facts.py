@@ -8,9 +8,8 @@ from typing import Any
 import torch
 import yaml
 
-from rapgen.checkpoint import latest_checkpoint, read_meta
+from rapgen.checkpoint import find_model, latest_checkpoint, read_meta
 from rapgen.generation.decoders import pass_plan
-from rapgen.generation.load import find_model
 from rapgen.interfaces import TokenSpec, Trainable
 from rapgen.models.mulan import MuLaNPart
 from rapgen.parts import Parts, build_parts

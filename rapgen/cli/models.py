@@ -24,8 +24,8 @@ def export(
     rapgen export runs/tiny tiny-bundle
     rapgen generate "trap, 140 bpm" --model tiny-bundle
     """
+    from rapgen.checkpoint import find_model
     from rapgen.generation.export import export_bundle
-    from rapgen.generation.load import find_model
 
     size = export_bundle(find_model(run), bundle)
     typer.echo(f"{bundle}: {size / 1e6:.1f} MB")

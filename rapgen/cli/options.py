@@ -42,7 +42,7 @@ def chosen_run(recipe: str | None, folder: Path | None, overrides: list[str] | N
 
 def load_some(model: str | None, need: tuple[str, ...]) -> tuple[Recipe, Parts]:
     """Recipe and parts of a run or bundle; the parts named in `need` must be trained."""
-    from rapgen.generation.load import find_model
+    from rapgen.checkpoint import find_model
     from rapgen.parts import load_parts
     from rapgen.recipe import load_recipe
 

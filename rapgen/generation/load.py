@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rapgen.checkpoint import latest_checkpoint, read_meta, read_state
+from rapgen.checkpoint import find_model, is_bundle, latest_checkpoint, read_meta, stage_weights
 from rapgen.errors import MismatchError, ModelError
 from rapgen.files import file_sha256
 from rapgen.models.token_lm import TokenLM
@@ -17,8 +16,6 @@ from rapgen.recipe import load_recipe
 from rapgen.schema import Recipe
 from rapgen.tokens.streams import TOKEN_STAGES, make_model, stage_streams
 
-EMBEDDED = "boombox"
-
 
 def load_model(model: str | Path | None = None, *, device: str = "cpu") -> tuple[Recipe, Parts, dict[str, TokenLM]]:
     """Recipe, parts and token models of a run or bundle, at the precision they ship in, ready to generate.
@@ -26,7 +23,7 @@ def load_model(model: str | Path | None = None, *, device: str = "cpu") -> tuple
     Raises ModelError where something is missing or damaged, MismatchError where things do not belong together.
     """
     folder = find_model(model)
-    meta = read_meta(folder) if (folder / "stages").is_dir() else None  # of a bundle
+    meta = read_meta(folder) if is_bundle(folder) else None
     if meta is not None and file_sha256(folder / "recipe.yaml") != meta.get("recipe_yaml_sha256"):
         raise ModelError(f"{folder / 'recipe.yaml'} does not match the bundle's own hash; fetch it anew")
     recipe = load_recipe(folder / "recipe.yaml", with_sources=False)
@@ -41,30 +38,14 @@ def load_model(model: str | Path | None = None, *, device: str = "cpu") -> tuple
     return recipe, parts, models
 
 
-def find_model(model: str | Path | None) -> Path:
-    """The folder of a run or bundle given by path, or of an embedded bundle by name (None: the default)."""
-    if model is not None and (Path(model) / "recipe.yaml").is_file():
-        return Path(model)
-    bundles = Path(str(importlib.resources.files("rapgen.bundles")))
-    named = bundles / str(model or EMBEDDED)
-    if named.parent == bundles and (named / "recipe.yaml").is_file():
-        return named
-    known = ", ".join(sorted(p.parent.name for p in bundles.glob("*/recipe.yaml"))) or "none"
-    raise ModelError(f"no run or bundle '{model or EMBEDDED}': there is no recipe.yaml in it; embedded ones: {known}")
-
-
 def _load_stage(folder: Path, name: str, recipe: Recipe, parts: Parts, meta: dict[str, Any] | None) -> TokenLM:
-    if meta is not None:
-        path = folder / "stages"
-        state = read_state(path, name)
-        if state_sha256(state) != meta.get("stages", {}).get(name):
-            raise ModelError(f"{path / name}.safetensors is damaged: it does not match its hash; fetch it anew")
-    else:
+    state = half(stage_weights(folder, name))
+    if meta is None:
         checkpoint = latest_checkpoint(folder / name)
-        if checkpoint is None:
-            raise ModelError(f"{folder} has no trained {name}; run `rapgen train {name}` with its recipe first")
+        assert checkpoint is not None
         compare_all(read_meta(checkpoint)["identities"], parts, str(checkpoint))
-        state = half(read_state(checkpoint, "ema"))
+    elif state_sha256(state) != meta.get("stages", {}).get(name):
+        raise ModelError(f"{folder}/stages/{name}.safetensors is damaged: it does not match its hash; fetch it anew")
     with torch.device("meta"):
         model = make_model(recipe, stage_streams(recipe, parts, name))
     try:

@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from rapgen.audio.io import fit_channels, from_pcm16, resample, to_pcm16
 from rapgen.errors import MismatchError, RapgenError
 from rapgen.interfaces import Clip, ClipRef
@@ -15,7 +17,7 @@ from rapgen.schema import Node
 from rapgen.tokens.shards import Row, Shard, Shards, write_shard
 
 CLIPS_A_SHARD = 64
-AUDIO = "audio"
+AUDIO, STEM = "audio", "stem"
 Report = Callable[[int, int], None]  # (done, total) in clips
 
 
@@ -70,10 +72,19 @@ def _write(path: Path, refs: list[ClipRef], node: Node, sample_rate: int, channe
 
 
 def _row(ref: ClipRef, clip: Clip, sample_rate: int, channels: int) -> Row:
-    audio = resample(fit_channels(clip.audio, channels), clip.sample_rate, sample_rate)
-    return Row(ref.id, ref.track, clip.annotations, {AUDIO: to_pcm16(audio).T})
+    def pcm(audio: np.ndarray) -> np.ndarray:
+        return to_pcm16(resample(fit_channels(audio, channels), clip.sample_rate, sample_rate)).T
+
+    stem = np.zeros((0, channels), np.int16) if clip.stem is None else pcm(clip.stem)
+    return Row(ref.id, ref.track, clip.annotations, {AUDIO: pcm(clip.audio), STEM: stem})
 
 
 def stored_clip(shards: Shards, index: int) -> Clip:
     """A clip back from its audio shard."""
-    return Clip(from_pcm16(shards.row(AUDIO, index).T), int(shards.meta["sample_rate"]), shards.annotations[index])
+    stem = shards.row(STEM, index)
+    return Clip(
+        audio=from_pcm16(shards.row(AUDIO, index).T),
+        sample_rate=int(shards.meta["sample_rate"]),
+        annotations=shards.annotations[index],
+        stem=from_pcm16(stem.T) if stem.size else None,
+    )

@@ -7,11 +7,11 @@ from typing import Protocol
 
 import torch
 
-from rapgen.checkpoint import latest_checkpoint, read_state
+from rapgen.checkpoint import find_model, latest_checkpoint, read_state
 from rapgen.errors import ModelError
 from rapgen.interfaces import Clip, Fittable, Trainable
 from rapgen.models.mulan import MuLaNPart
-from rapgen.parts import Parts, bind, build_parts, freeze, load_parts, part_path, save_part
+from rapgen.parts import Parts, bind, build_parts, freeze, load_part, load_parts, part_path, save_part
 from rapgen.schema import STAGES
 from rapgen.tokens.collect import collect, stored_clip
 from rapgen.tokens.shards import Shards
@@ -42,8 +42,11 @@ def train_stages(run: Run, names: tuple[str, ...], report: Reporter) -> None:
     """
     if not (run.folder / "recipe.yaml").is_file():
         run.save_recipe()
+    take_parts(run)
     prepare_audio(run, report)
     for name in [n for n in STAGES if n in names]:
+        if name in ("codec", "mulan") and run.recipe.start_from is not None:
+            continue
         if name == "codec" and len(names) > 1 and not isinstance(build_parts(run.recipe)[name].component, Trainable):
             continue
         if name in ("codec", "mulan"):
@@ -52,6 +55,20 @@ def train_stages(run: Run, names: tuple[str, ...], report: Reporter) -> None:
             parts = prepare_tokens(run, report)
             _run_loop(run, name, parts, report)
     run.save_recipe()  # only now: what does not fit the run has been refused
+
+
+def take_parts(run: Run) -> None:
+    """Copy the parts of the model that the recipe starts from, once.
+
+    Raises MismatchError where the recipe's are others.
+    """
+    if run.recipe.start_from is None:
+        return
+    folder, parts = find_model(run.recipe.start_from), build_parts(run.recipe)
+    for key, part in parts.items():
+        if part_path(folder, key).is_file() and not part_path(run.folder, key).is_file():
+            load_part(folder, key, part)
+            save_part(run.folder, key, part)
 
 
 def prepare_audio(run: Run, report: Reporter) -> None:

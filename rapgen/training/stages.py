@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from rapgen.audio.io import from_pcm16
-from rapgen.errors import PluginError
+from rapgen.checkpoint import find_model, stage_weights
+from rapgen.errors import MismatchError, PluginError
 from rapgen.interfaces import Trainable
 from rapgen.models.mulan import MuLaN
 from rapgen.models.token_lm import StreamEmbedding, TokenLM
-from rapgen.parts import Parts
+from rapgen.parts import Parts, full
 from rapgen.schema import TokenStage, Training
 from rapgen.tokens.batches import draw_clips, draw_frames, generator
 from rapgen.tokens.collect import AUDIO
@@ -58,6 +59,8 @@ def _fresh_model(run: Run, streams: StageStreams, parts: Parts) -> TokenLM:
     """A model whose tables start from the codec's own vectors, where it shows them: far fewer steps to learn them."""
     seed_weights(run, streams.stage)
     model = make_model(run.recipe, streams)
+    if run.recipe.start_from is not None:
+        return _started(model, run.recipe.start_from, streams.stage)
     codebooks = getattr(parts["codec"].component, "codebooks", None)
     if codebooks is not None and streams.source == CODES:
         model.embed_target.start_from(codebooks[streams.books])
@@ -66,6 +69,25 @@ def _fresh_model(run: Run, streams: StageStreams, parts: Parts) -> TokenLM:
             embedding = model.embed_input["coarse"]
             assert isinstance(embedding, StreamEmbedding)
             embedding.start_from(codebooks[:known])
+    return model
+
+
+def _started(model: TokenLM, start_from: str, stage: str) -> TokenLM:
+    """The model with another's weights; streams that one did not hear begin as if they were not there.
+
+    Raises MismatchError where the other one has other sizes.
+    """
+    state = full(stage_weights(find_model(start_from), stage))
+    for name, embedding in model.embed_input.items():
+        if f"embed_input.{name}.table" not in state:
+            assert isinstance(embedding, StreamEmbedding)
+            torch.nn.init.zeros_(embedding.table)
+    own = model.state_dict()
+    try:
+        model.load_state_dict(own | {name: value for name, value in state.items() if name in own})
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise MismatchError(f"{stage} cannot start from {start_from}, which has other sizes: {reason}") from None
     return model
 
 

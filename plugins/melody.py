@@ -1,0 +1,87 @@
+"""The conditioner `melody`: the pitch class of the tune at every frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rapgen.hookspecs import Register, hookimpl
+from rapgen.interfaces import Clip, Conditioner, Melody, Prompt, TokenSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+REST = 12  # after the twelve pitch classes, C first
+
+
+@hookimpl
+def rapgen_components(register: Register) -> None:
+    register("conditioner", "melody", melody)
+
+
+def melody() -> Conditioner:
+    """Tells every frame the pitch class of the tune, or that it rests; needs the extra `melody` to train."""
+    return MelodyConditioner()
+
+
+class MelodyConditioner(Conditioner):
+    """Frame-aligned stream of one codebook: twelve pitch classes and the rest.
+
+    A clip's tune is tracked in its stem where it has one, else in the whole of it; a prompt's is the melody it brings
+    (rapgen.audio.melody). Without a melody a prompt's tokens are not valid: the model is free.
+    """
+
+    is_aligned = True
+    hears = frozenset({"melody"})
+    spec = TokenSpec(codebook_size=13, num_codebooks=1)
+
+    def __init__(self) -> None:
+        self._last: tuple[Clip, Melody] | None = None  # each clip is asked for at several frame rates in a row
+
+    def encode(
+        self,
+        items: Sequence[Clip | Prompt],
+        *,
+        spec: TokenSpec | None = None,
+        start_frame: int = 0,
+        num_frames: int = 0,
+    ) -> tuple[Tensor, Tensor]:
+        """B items -> int64 [B, num_frames, 1] and bool [B, num_frames, 1], at the middle of the frames of `spec`.
+
+        Raises ValueError where `spec` has no frames.
+        """
+        import torch
+
+        if spec is None or spec.hop_length is None or spec.sample_rate is None:
+            raise ValueError("melody: pass the consumer's frame-aligned spec")
+        frames = np.arange(start_frame, start_frame + num_frames, dtype=np.int64)
+        times_s = (frames + 0.5) * spec.hop_length / spec.sample_rate
+        codes = np.full((len(items), num_frames, 1), REST, dtype=np.int64)
+        valid = np.zeros(codes.shape, dtype=bool)
+        for row, item in enumerate(items):
+            tune = self._tracked(item) if isinstance(item, Clip) else item.melody
+            if tune is not None:
+                codes[row, :, 0], valid[row] = _pitch_classes(tune, times_s), True
+        return torch.from_numpy(codes), torch.from_numpy(valid)
+
+    def _tracked(self, clip: Clip) -> Melody:
+        from rapgen.audio.melody import track_melody
+
+        if self._last is None or self._last[0] is not clip:
+            audio = clip.audio if clip.stem is None else clip.stem
+            self._last = (clip, Melody(track_melody(audio, clip.sample_rate)))
+        return self._last[1]
+
+
+def _pitch_classes(tune: Melody, times_s: np.ndarray) -> np.ndarray:
+    """The token at each time, float64 [F] -> int64 [F]."""
+    if not tune.notes:
+        return np.full(len(times_s), REST)
+    if tune.loop_s is not None:
+        times_s = times_s % tune.loop_s
+    starts, ends, midi = np.array([(note.start_s, note.end_s, note.midi) for note in tune.notes]).T
+    at = np.searchsorted(starts, times_s, side="right") - 1
+    sounds = (at >= 0) & (times_s < ends[at])
+    return np.where(sounds, midi[at] % 12, REST).astype(np.int64)
