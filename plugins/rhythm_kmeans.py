@@ -20,8 +20,6 @@ _NUM_MELS = 24
 _ONSET_BANDS = (6, 8, 10)  # mel bands of kick and bass, of snare and keys, of hats: _NUM_MELS in all
 _MEL_N_FFT = 1024
 _MEL_FLOOR = -8.0  # ln, -70 dB: under it, rises are noise
-_CHROMA_N_FFT = 4096
-_CHROMA_HZ = (110.0, 2500.0)  # below, bins are wider than semitones; above, hats drown the harmony
 _CHROMA_FLOOR = 1e-2  # of the magnitude: what is softer is no harmony
 _GROUPS = {"mel": _NUM_MELS, "onset": _STEPS * len(_ONSET_BANDS), "chroma": 12}
 _WEIGHTS = {"mel": 1.0, "onset": 1.5, "chroma": 1.0}  # rhythm first: sound is the codec's concern
@@ -119,7 +117,7 @@ class RhythmKMeans(SemanticTokenizer):
         rises = mel.diff(dim=-1).clamp(min=0).split(_ONSET_BANDS, dim=1)
         onsets = torch.stack([band.mean(1) for band in rises], -1)  # [B, steps, 3]
         onsets = onsets.unflatten(1, (num_frames, _STEPS)).flatten(2)
-        return torch.cat([means, onsets, self._chroma(audio, num_frames)], -1)
+        return torch.cat([means, onsets, self._chroma(audio)], -1)
 
     def _steps(self, audio: Tensor, num_frames: int) -> Tensor:
         """f32 [B, S] -> f32 [B, bands, 1 + F * steps]: log-mels around each step's middle, and one before."""
@@ -141,32 +139,17 @@ class RhythmKMeans(SemanticTokenizer):
         padded = F.pad(audio, (before, _MEL_N_FFT))
         return mel(padded.unsqueeze(1))[..., : 1 + num_frames * _STEPS].clamp(min=_MEL_FLOOR)
 
-    def _chroma(self, audio: Tensor, num_frames: int) -> Tensor:
+    def _chroma(self, audio: Tensor) -> Tensor:
         """f32 [B, S] -> f32 [B, F, 12] of length 1 or, in silence, less; the mean of three frames."""
-        import torch
         from torch.nn import functional as F
+
+        from rapgen.audio.chroma import chroma
 
         assert self.spec.sample_rate is not None
         assert self.spec.hop_length is not None
-        hop = self.spec.hop_length
-        padded = F.pad(audio, ((_CHROMA_N_FFT - hop) // 2, _CHROMA_N_FFT))
-        window = torch.hann_window(_CHROMA_N_FFT, device=audio.device)
-        window = window / (window.sum() / 2)
-        spectrum = torch.stft(padded, _CHROMA_N_FFT, hop, window=window, center=False, return_complex=True)
-        folded = _pitch_classes(self.spec.sample_rate).to(audio.device) @ spectrum[..., :num_frames].abs()
+        folded = chroma(audio, sample_rate=self.spec.sample_rate, hop_length=self.spec.hop_length)
         smooth = F.avg_pool1d(folded, 3, stride=1, padding=1).mT
         return smooth / smooth.norm(dim=-1, keepdim=True).clamp(min=_CHROMA_FLOOR)
-
-
-def _pitch_classes(sample_rate: int) -> Tensor:
-    """f32 [12, bins]: which bins of the chroma's STFT are nearest to which pitch class, C first."""
-    import torch
-
-    hz = torch.fft.rfftfreq(_CHROMA_N_FFT, 1 / sample_rate)
-    lowest, highest = _CHROMA_HZ
-    in_range = (hz >= lowest) & (hz <= highest)
-    pitch = (69 + 12 * torch.log2(hz.clamp(min=lowest) / 440)).round().long() % 12
-    return (torch.nn.functional.one_hot(pitch, 12) * in_range.unsqueeze(1)).float().T
 
 
 def _weights() -> Tensor:

@@ -38,6 +38,7 @@ class Row(BaseModel):
     beats_s: tuple[float, ...] | None = None
     first_beat: int | None = None
     licence: str | None = None
+    stem: str | None = None  # file that holds the part that carries the tune alone, from the folder
 
     @field_validator("key")
     @classmethod
@@ -142,7 +143,8 @@ def _metadata_rows(path: Path) -> Iterator[Row]:
             continue
         where = f"{path} line {number}"
         row = _parse_row(line, where)
-        _check_file(path.parent, row.file_name, where)
+        for file_name in filter(None, (row.file_name, row.stem)):
+            _check_file(path.parent, file_name, where)
         if row.file_name in seen:
             raise AudioError(f"{where}: {row.file_name!r} has a line already; give it all captions there")
         seen.add(row.file_name)

@@ -32,7 +32,7 @@ def evaluate(
         require_librosa()
     lm = MusicLM.load(model)
     with bars() as report:
-        figures = measure(lm, clips=clips, with_tempo=seeds > 0, report=report.work)
+        figures = measure(lm, clips=clips, beats_s=duration if seeds else None, report=report.work)
         if seeds:
             bar = report.work("beats")
             figures["tempo of beats made"] = measure_tempo(lm, seeds=seeds, duration_s=duration, report=bar)

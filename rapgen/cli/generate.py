@@ -17,6 +17,7 @@ from rapgen.errors import PromptError
 
 if TYPE_CHECKING:
     from rapgen.generation.musiclm import Beat, MusicLM
+    from rapgen.interfaces import Clip, Melody
 
 AT_ONCE = 4  # beats in a batch: the memory stays bounded however many are asked for
 
@@ -39,6 +40,15 @@ def generate(
     top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens; 0 is all.")] = None,
     negative: Annotated[str | None, typer.Option(help="What you do not want to hear.")] = None,
     continue_from: Annotated[Path | None, typer.Option(help="Audio that opens the beat.")] = None,
+    melody: Annotated[
+        Path | None,
+        typer.Option(help="Tune to follow: hummed, whistled, played or MIDI. Stretched to the tempo."),
+    ] = None,
+    transpose: Annotated[bool, typer.Option("--transpose", help="Move the tune to the prompt's key.")] = False,
+    like: Annotated[Path | None, typer.Option(help="Audio to sound like, instead of the words.")] = None,
+    like_weight: Annotated[
+        float, typer.Option(min=0, max=1, help="Mix --like with the words: 0 is the words alone, 1 the audio.")
+    ] = 1.0,
     model: ModelOption = None,
     device: DeviceOption = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Tell what was made as JSON on stdout.")] = False,
@@ -49,14 +59,15 @@ def generate(
     rapgen generate "boom bap, 90 bpm" -o out.wav
     rapgen generate "trap, F# minor" --bars 8 --num 3 --seed 7
     rapgen generate --prompts prompts.txt -o beats --json
+    rapgen generate "trap, 140 bpm" --melody hum.wav --model runs/melody
+    rapgen generate "trap, 140 bpm" --like reference.mp3 --like-weight 0.5
     """
     lines = _prompts(prompt, prompts)
     paths = _paths(output, is_folder=prompts is not None, count=len(lines), num=num)
     _check(lines, paths[0], duration, bars, negative, continue_from)
+    if transpose and melody is None:
+        raise PromptError("--transpose moves a tune; give one with --melody")
 
-    from rapgen.generation.musiclm import MusicLM
-
-    lm = MusicLM.load(model, device=check_device(device))
     asked = {
         "duration_s": duration,
         "bars": bars,
@@ -66,7 +77,15 @@ def generate(
         "temperature": temperature,
         "top_k": top_k,
         "continue_from": continue_from,
+        "melody": None if melody is None else _read_melody(melody),
+        "transpose": transpose,
+        "like": None if like is None else _read_clip(like),
+        "like_weight": like_weight,
     }
+
+    from rapgen.generation.musiclm import MusicLM
+
+    lm = MusicLM.load(model, device=check_device(device))
     facts = _make(lm, lines, num, paths, asked)
     if as_json:
         shas = {key: part.identity().state_sha256 for key, part in sorted(lm.parts.items())}
@@ -74,6 +93,19 @@ def generate(
         typer.echo(json.dumps(rows if len(rows) > 1 or prompts else rows[0], indent=2))
     else:
         typer.echo("\n".join(map(_line, facts)))
+
+
+def _read_melody(path: Path) -> Melody:
+    from rapgen.audio.melody import read_melody
+
+    return read_melody(path)
+
+
+def _read_clip(path: Path) -> Clip:
+    from rapgen.audio.io import read_audio
+    from rapgen.interfaces import Clip
+
+    return Clip(*read_audio(path))
 
 
 def _prompts(prompt: str | None, file: Path | None) -> list[str]:
@@ -182,6 +214,7 @@ def _facts(beat: Beat, path: Path) -> dict[str, Any]:
         "seed": prompt.seed,
         "item": beat.item,
         **groove,
+        "melody_notes": None if prompt.melody is None else len(prompt.melody.notes),
         "bars": groove["bars"] or (DEFAULT_BARS if prompt.duration_s is None else None),
         "drawn": [k for k in ("style", "tempo_bpm", "key", "feel") if groove[k] is not None and not getattr(asked, k)],
         "duration_s": round(beat.audio.shape[1] / beat.sample_rate, 6),

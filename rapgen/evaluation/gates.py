@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rapgen.errors import ModelError
 from rapgen.evaluation.beats import Figures, measure_ceiling
+from rapgen.evaluation.melody import measure_melody
 from rapgen.generation.musiclm import MusicLM
 from rapgen.models.spectral_loss import MelDistance, si_sdr
 from rapgen.schema import Node
@@ -26,10 +27,11 @@ Report = Callable[[str], Callable[[int, int], None]]
 ROWS = 16  # clips a batch
 
 
-def measure(lm: MusicLM, *, clips: int, with_tempo: bool, report: Report) -> dict[str, Figures]:
+def measure(lm: MusicLM, *, clips: int, beats_s: float | None, report: Report) -> dict[str, Figures]:
     """Figures of codec, MuLaN and the token stages on the first `clips` held-out clips of the model's recipe.
 
-    `with_tempo` adds how well the tempo estimator does on the clips themselves.
+    `beats_s` adds how well the tempo estimator does on the clips themselves and, where the model follows melodies, how
+    well it follows those of the clips in beats of that length.
     """
     with tempfile.TemporaryDirectory(prefix="rapgen-") as folder:
         codec = lm.parts["codec"].component
@@ -47,8 +49,11 @@ def measure(lm: MusicLM, *, clips: int, with_tempo: bool, report: Report) -> dic
         figures = {"codec": measure_codec(lm, audio, tokens, count), "mulan": measure_mulan(lm, audio, count)}
         for stage in lm.models:
             figures[stage] = measure_stage(lm, stage, tokens, count)
-        if with_tempo:
+        if beats_s is not None:
             figures["tempo of held-out clips"] = measure_ceiling(stored_clip(audio, i) for i in range(count))
+        if beats_s is not None and lm.hears("melody"):
+            bar = report("melodies")
+            figures["melody"] = measure_melody(lm, audio, clips=count, duration_s=beats_s, report=bar)
     return figures
 
 

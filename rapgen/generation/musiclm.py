@@ -12,18 +12,24 @@ import torch
 from torch import Tensor
 
 from rapgen.audio.io import fit_channels, read_audio, write_wav
+from rapgen.audio.melody import read_melody
 from rapgen.errors import PromptError
 from rapgen.generation.audiolm import AudioLM, Opening, Piece
 from rapgen.generation.load import load_model
+from rapgen.generation.melody import fill_groove, fit_melody
 from rapgen.generation.prompts import check_length, check_text, length_samples
 from rapgen.generation.threads import one_thread
 from rapgen.groove import read_groove
-from rapgen.interfaces import Prompt
+from rapgen.interfaces import Clip, Melody, Prompt
 from rapgen.parts import conditioners
 from rapgen.schema import Samplings
 from rapgen.tokens.batches import generator
 
 Progress = Callable[[float, float], None]  # (seconds made, seconds in all)
+_DEAF = {
+    "melody": "the model '{name}' follows no melody; train one that does with --recipe melody and give it by --model",
+    "like": "the model '{name}' cannot listen to audio; train one with the conditioner mulan or audio",
+}
 
 
 @dataclass(frozen=True)
@@ -67,19 +73,32 @@ class MusicLM(AudioLM):
         temperature: float | None = None,
         top_k: int | None = None,
         continue_from: str | Path | None = None,
+        melody: str | Path | Melody | None = None,
+        transpose: bool = False,
+        like: str | Path | Clip | None = None,
+        like_weight: float = 1.0,
         progress: Progress | None = None,
     ) -> list[Beat]:
         """Beats for one prompt or several, `num` of each, in order, numbered from `first_item` on.
 
         Without a length the bars that the prompt names count, else four. `guidance_scale`, `temperature` and
         `top_k` replace those of the recipe for SEMANTIC and COARSE. `continue_from` is a file whose sound opens
-        the beat; the length is that of the whole. Raises PromptError for a prompt or length that makes no sense.
+        the beat; the length is that of the whole. `melody` (a file, or notes) is followed, stretched to the beat's
+        tempo and with `transpose` moved to its key; the beat sounds `like` a file or clip instead of the text, or as
+        a mixture of both by `like_weight`, 0 .. 1. Raises PromptError for what makes no sense, or asks for more than
+        the model can hear.
         """
         check_length(duration_s, bars)
         if seed < 0:
             raise PromptError(f"a seed of {seed} cannot be used; give a whole number from 0 up")
         if num < 1:
             raise PromptError(f"{num} beats cannot be made; ask for at least 1")
+        if not 0 <= like_weight <= 1:
+            raise PromptError(f"a weight of {like_weight} cannot be used; give 0 (text alone) to 1 (sound alone)")
+        tune = read_melody(melody) if isinstance(melody, str | Path) else melody
+        sound = Clip(*read_audio(like)) if isinstance(like, str | Path) else like
+        self._check_hears("melody", tune)
+        self._check_hears("like", sound)
         pieces = []
         for line in [text] if isinstance(text, str) else text:
             prompt = Prompt(
@@ -88,10 +107,14 @@ class MusicLM(AudioLM):
                 duration_s=duration_s,
                 seed=seed,
                 groove=read_groove(line),
+                melody=tune,
+                like=sound,
+                like_weight=like_weight,
             )
             if bars is not None:
                 prompt = replace(prompt, groove=replace(prompt.groove, bars=bars))
-            pieces += [Piece(self.plan(prompt, item), item) for item in range(first_item, first_item + num)]
+            items = range(first_item, first_item + num)
+            pieces += [Piece(self.plan(prompt, item, transpose=transpose), item) for item in items]
         if not pieces:
             raise PromptError('there is no prompt; write what you want to hear, like "boom bap, 90 bpm"')
         sampling = change_sampling(self.recipe.sampling, guidance_scale, temperature, top_k)
@@ -101,11 +124,28 @@ class MusicLM(AudioLM):
         with one_thread():
             return self._render(pieces, sampling, opening, progress)
 
-    def plan(self, prompt: Prompt, item: int = 0) -> Prompt:
-        """The prompt with its gaps filled by the model's conditioners, as its seed and item draw them."""
+    def plan(self, prompt: Prompt, item: int = 0, *, transpose: bool = False) -> Prompt:
+        """The prompt with its gaps filled by its melody and the model's conditioners, as its seed and item draw them.
+
+        The melody is then made to fit: moved to the prompt's key with `transpose`, and stretched to its tempo.
+        """
+        if prompt.melody is not None:
+            prompt = replace(prompt, groove=fill_groove(prompt.groove, prompt.melody, transpose=transpose))
         for name, conditioner in conditioners(self.parts).items():
             prompt = conditioner.plan(prompt, generator(prompt.seed, "plan", name, item))
+        if prompt.melody is not None:
+            prompt = replace(prompt, melody=fit_melody(prompt.melody, prompt.groove, transpose=transpose))
         return prompt
+
+    def hears(self, field: str) -> bool:
+        """Whether a stage of the model listens to a conditioner that can follow a field of the prompt."""
+        known = conditioners(self.parts)
+        heard = {name for streams in self.streams.values() for name in streams.inputs if name in known}
+        return any(field in known[name].hears for name in heard)
+
+    def _check_hears(self, field: str, value: object) -> None:
+        if value is not None and not self.hears(field):
+            raise PromptError(_DEAF[field].format(name=self.recipe.name))
 
     def _opening(self, path: Path, rows: int) -> Opening:
         rate = self.codec.spec.sample_rate

@@ -157,7 +157,11 @@ class MuLaNEmbedQuantizer(nn.Module):
         """f32 [B, dim] -> int64 [B, Q]; raises ModelError before `fit`."""
         if not self.vq.is_started:
             raise ModelError("MuLaN's quantizer is not fitted: run `rapgen mulan train`")
-        return self.vq.encode(embeddings + self.text_shift if is_text else embeddings)
+        return self.vq.encode(self.among_audio(embeddings) if is_text else embeddings)
+
+    def among_audio(self, embeddings: Tensor) -> Tensor:
+        """Text's f32 [B, dim] moved to where audio's are."""
+        return embeddings + self.text_shift
 
 
 class MuLaNPart(Component):
