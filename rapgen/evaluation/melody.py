@@ -47,8 +47,8 @@ def measure_melody(
         found.append([agreement(clip, tune.melody) for clip in heard])
         report(number + 1, len(tunes))
     names = ("with_its_tune", "without_a_tune", "with_another_tune", "the_clip_itself", "through_the_codec")
-    means = np.mean(found, 0) if found else np.full(len(names), np.nan)
-    return {"clips": float(len(found)), **dict(zip(names, means.tolist(), strict=True)), "chance": 1 / 12}
+    means = dict(zip(names, np.mean(found, 0).tolist(), strict=True)) if found else {}
+    return {"clips": float(len(found)), **means, "chance": 1 / 12}
 
 
 def agreement(clip: Clip, melody: Melody) -> float:
