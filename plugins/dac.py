@@ -67,7 +67,10 @@ class DacCodec(PretrainedCodec):
     """
 
     name = package = "dac"
-    install = "pip install 'rapgen[dac]', or --no-deps descript-audio-codec descript-audiotools beside a new protobuf"
+    install = (
+        "pip install 'rapgen[dac]', or, beside a protobuf newer than 3.19, "
+        "pip install --no-deps descript-audio-codec descript-audiotools and what is then missing"
+    )
     published_licence = "MIT (Descript Audio Codec)"  # "Weights are released as part of this repo under MIT license"
     channels = 1
 

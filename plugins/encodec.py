@@ -89,12 +89,13 @@ class _Encodec(PretrainedCodec):
         from torch import nn
 
         for module in net.modules():
-            if isinstance(module, nn.Conv1d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
-                nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.ConvTranspose1d):  # two of its steps meet in every sample
-                nn.init.normal_(module.weight, std=(2 * module.in_channels) ** -0.5)
-                nn.init.zeros_(module.bias)
+            if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
+                # In every sample that upsampling makes, two of its steps meet.
+                terms = module.kernel_size[0] if isinstance(module, nn.Conv1d) else 2
+                nn.init.normal_(module.weight, std=(terms * module.in_channels) ** -0.5)
+        for name, value in net.named_parameters():
+            if name.endswith(".bias"):
+                nn.init.zeros_(value)
         for number, layer in enumerate(net.quantizer.vq.layers):
             nn.init.normal_(layer.codebook, std=_SPREAD[self.sample_rate] * 0.8**number)
 
@@ -201,15 +202,13 @@ class Encodec48(_Encodec):
     def _decode(self, codes: Tensor) -> Tensor:
         import torch
 
+        if codes.shape[2] == 1:  # levels of nothing
+            return torch.zeros(len(codes), self.channels, codes.shape[1] * HOP_LENGTH, device=codes.device)
         seconds = []
         for second in codes.split(SEGMENT_FRAMES, 1):
             level = second[..., :1].median(1, keepdim=True).values
-            latents = self._latents(second[..., 1:]) if second.shape[2] > 1 else self._silence(second)
-            seconds.append(self.net.decoder(latents) * _scale(level))
+            seconds.append(self.net.decoder(self._latents(second[..., 1:])) * _scale(level))
         return torch.cat(seconds, -1)
-
-    def _silence(self, codes: Tensor) -> Tensor:
-        return self.net.quantizer.vq.layers[0].codebook.new_zeros(len(codes), self.net.encoder.dimension, codes.shape[1])
 
 
 def _lstm(layers: nn.Sequential) -> int:

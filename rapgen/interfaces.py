@@ -180,8 +180,8 @@ class AudioCodec(Component, Protocol):
     """Audio to tokens and back. `context_frames` frames left and right make chunked work equal the whole.
 
     Takes and gives tensors on the device it was moved to. A codec that has vectors behind its codes may show them as
-    `codebooks`, f32 [Q, codebook_size, D]: the token stages then start from them. A codec that works in segments counted
-    from the start gives their length as `segment_frames`: it is then decoded in pieces that begin at multiples of it.
+    `codebooks`, f32 [Q, codebook_size, D]: the token stages then start from them. A codec that works in segments
+    counted from the start gives their length as `segment_frames`: what it decodes then begins at a multiple of it.
     """
 
     spec: TokenSpec

@@ -72,7 +72,7 @@ class AudioLM:
 
     @torch.inference_mode()
     def play(self, blocks: Iterator[Tensor]) -> Iterator[Tensor]:
-        """Codec tokens in blocks -> audio f32 [B, C, n * hop], whole segments as soon as their right context is known."""
+        """Codec tokens in blocks -> audio f32 [B, C, n * hop], each segment once its right context is known."""
         right = self.codec.context_frames[1]
         codes: Tensor | None = None
         played = 0
