@@ -45,7 +45,8 @@ def stereo() -> Encodec48:
 
 
 @pytest.mark.parametrize(
-    ("rate", "bandwidth", "books"), [(24_000, 1.5, 2), (24_000, 6, 8), (24_000, 24, 32), (48_000, 3, 3), (48_000, 24, 17)]
+    ("rate", "bandwidth", "books"),
+    [(24_000, 1.5, 2), (24_000, 6, 8), (24_000, 24, 32), (48_000, 3, 3), (48_000, 24, 17)],
 )
 def test_the_spec_follows_from_the_options_alone(rate: int, bandwidth: float, books: int) -> None:
     codec = encodec(sample_rate=rate, bandwidth_kbps=bandwidth)  # of the hub, and nothing is fetched
@@ -66,9 +67,7 @@ def test_options_are_checked_with_the_recipe(toy_recipe: dict[str, Any]) -> None
 
 @given(samples=st.integers(1, 6 * HOP), batch=st.integers(1, 2))
 @settings(max_examples=8)
-def test_lengths_are_exact_and_codes_in_range(
-    mono: Encodec24, stereo: Encodec48, samples: int, batch: int
-) -> None:
+def test_lengths_are_exact_and_codes_in_range(mono: Encodec24, stereo: Encodec48, samples: int, batch: int) -> None:
     for codec in (mono, stereo):
         codes = codec.encode(music(batch, codec.channels, samples, codec.sample_rate))
         frames = -(-samples // HOP)

@@ -1,4 +1,4 @@
-"""What the codecs `encodec` and `dac` have in common: somebody else's network, read when first used."""
+"""A codec of somebody else's: a network from a package, with weights that are read when first used."""
 
 from __future__ import annotations
 
