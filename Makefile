@@ -45,8 +45,10 @@ bundle: .venv/installed
 	$(INSTALL) --editable .
 	touch $@
 
+# dac's requirements pin protobuf under 3.20, so it comes without them; what it imports is in the extra `test`.
 .venv/installed-%: pyproject.toml constraints.txt | .venv/bin/python
 	$(INSTALL) --editable ".[$*]"
+	$(INSTALL) --no-deps descript-audio-codec descript-audiotools
 	touch $@
 
 clean:

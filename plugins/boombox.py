@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from rapgen.hookspecs import Register, hookimpl
 from rapgen.interfaces import AudioCodec, TokenSpec
+from rapgen.models.chunks import chunked
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +78,7 @@ class BoomboxCodec(AudioCodec):
             raise ValueError(f"boombox encodes mono audio [B, 1, S], got shape {tuple(audio.shape)}")
         hop = self._hop
         kept = []
-        for frames, keep in self._chunks(-(-audio.shape[2] // hop)):
+        for frames, keep in chunked(-(-audio.shape[2] // hop), _CHUNK_FRAMES, self.context_frames):
             codes = self.module.encode(audio[..., frames.start * hop : frames.stop * hop])
             kept.append(codes[:, keep])
         return torch.cat(kept, 1)
@@ -90,7 +91,7 @@ class BoomboxCodec(AudioCodec):
             raise ValueError(f"boombox decodes codes [B, F, 1..{self.spec.num_codebooks}], got {tuple(codes.shape)}")
         hop = self._hop
         kept = []
-        for frames, keep in self._chunks(codes.shape[1]):
+        for frames, keep in chunked(codes.shape[1], _CHUNK_FRAMES, self.context_frames):
             audio = self.module.decode(codes[:, frames])
             kept.append(audio[..., keep.start * hop : keep.stop * hop])
         return torch.cat(kept, 2)
@@ -109,11 +110,3 @@ class BoomboxCodec(AudioCodec):
     def to(self, device: torch.device | str) -> None:
         """Move weights and codebooks."""
         self.module.to(device)
-
-    def _chunks(self, num_frames: int) -> Iterator[tuple[slice, slice]]:
-        """Frames to work on, context included, and those among them to keep."""
-        left, right = self.context_frames
-        for start in range(0, num_frames, _CHUNK_FRAMES):
-            stop = min(start + _CHUNK_FRAMES, num_frames)
-            first = max(0, start - left)
-            yield slice(first, stop + right), slice(start - first, stop - first)

@@ -152,7 +152,9 @@ class Component(Protocol):
     """What every component can do. The bodies here are the defaults for a component without state.
 
     A component whose state comes from a package or path of its own sets `is_external = True`: it is identified by its
-    state, but runs and bundles do not store it.
+    state, but runs and bundles do not store it. One with weights that somebody else made says in `licence: str` under
+    which licence they are used, and tells it when it reads them (`rapgen.weights.tell_licence`); bundles and WAV files
+    made with it carry it.
 
     A factory, registered under (role, name), takes keyword-only options and returns a component. A component
     that learns from data before any training has `fit(clips)`; one that trains in the loop is `Trainable`.
@@ -201,7 +203,8 @@ class AudioCodec(Component, Protocol):
     """Audio to tokens and back. `context_frames` frames left and right make chunked work equal the whole.
 
     Takes and gives tensors on the device it was moved to. A codec that has vectors behind its codes may show them as
-    `codebooks`, f32 [Q, codebook_size, D]: the token stages then start from them.
+    `codebooks`, f32 [Q, codebook_size, D]: the token stages then start from them. A codec that works in segments
+    counted from the start gives their length as `segment_frames`: what it decodes then begins at a multiple of it.
     """
 
     spec: TokenSpec

@@ -49,6 +49,11 @@ class Part:
         """Whether the part's state comes from a package or path of its own and is not saved in runs."""
         return bool(getattr(self.component, "is_external", False))
 
+    @property
+    def licence(self) -> str | None:
+        """Under which licence the part's weights are used, where somebody else made them."""
+        return getattr(self.component, "licence", None)
+
     def identity(self) -> Identity:
         """What the part is, its state hashed at the precision it ships in."""
         spec = None if self.role == "text_encoder" else getattr(self.component, "spec", None)
@@ -75,7 +80,7 @@ def build_parts(recipe: Recipe) -> Parts:
     parts: Parts = {}
     for key, (role, node) in recipe.nodes().items():
         if role != "source":
-            parts[key] = _build_part(role, node)
+            parts[key] = build_part(role, node)
             _check_ids(parts[key])
     _check_codebooks(recipe, parts["codec"])
     options = recipe.mulan.model_dump() | {"sample_rate": parts["codec"].component.spec.sample_rate}
@@ -109,12 +114,18 @@ def bind(parts: Parts) -> None:
         part.component.bind(components)
 
 
+def licences(parts: Parts) -> dict[str, str]:
+    """The licences of the weights that somebody else made, by part."""
+    return {key: part.licence for key, part in sorted(parts.items()) if part.licence is not None}
+
+
 def conditioners(parts: Parts) -> dict[str, Any]:
     """The conditioner components by the name the recipe gives them."""
     return {k.partition(".")[2]: p.component for k, p in parts.items() if p.role == "conditioner"}
 
 
-def _build_part(role: str, node: Node) -> Part:
+def build_part(role: str, node: Node) -> Part:
+    """The part that a recipe's node names, untrained."""
     component = build(role, node)
     offer = registry().find(role, node["use"])
     return Part(role, offer.name, component, lasting_options(role, node), offer.distribution, offer.version)

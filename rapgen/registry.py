@@ -157,6 +157,16 @@ def lasting_options(role: str, node: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if not is_location(schema[name].annotation)}
 
 
+def portable_options(role: str, node: Mapping[str, Any]) -> dict[str, Any]:
+    """What a node says to another machine: its options with defaults filled in and paths left out.
+
+    A location that is a word, like `weights: hub`, is the same everywhere and stays.
+    """
+    offer, options, _ = check_node(role, node)
+    schema = option_schema(offer.factory)
+    return {n: v for n, v in options.items() if isinstance(v, str) or not is_location(schema[n].annotation)}
+
+
 def is_location(annotation: Any) -> bool:
     """Whether an option of this type says where something is, rather than what."""
     return annotation is Path or Path in typing.get_args(annotation)

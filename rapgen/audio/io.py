@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from rapgen import __version__
 from rapgen.errors import AudioError
 from rapgen.files import atomic
 
@@ -53,13 +55,23 @@ def _read_av(path: Path) -> tuple[np.ndarray, int]:
     return (np.concatenate(chunks, 1) if chunks else np.zeros((1, 0), np.float32)), rate
 
 
-def write_wav(path: str | Path, audio: np.ndarray, sample_rate: int) -> None:
-    """Write f32 [C, S] as 16 bit PCM, whole or not at all; AudioError where it cannot be encoded."""
+def write_wav(
+    path: str | Path, audio: np.ndarray, sample_rate: int, *, licences: Mapping[str, str] | None = None
+) -> None:
+    """Write f32 [C, S] as 16 bit PCM, whole or not at all; AudioError where it cannot be encoded.
+
+    The file's information names rapgen and, as its copyright, the licences of the weights it was made with, by part.
+    """
     if not np.isfinite(audio).all():
         raise AudioError(f"cannot write {path}: it has samples that are not numbers; the model has diverged")
     with atomic(Path(path)) as temporary:
         try:
-            soundfile.write(temporary, to_pcm16(audio).T, sample_rate, format="WAV", subtype="PCM_16")
+            with soundfile.SoundFile(temporary, "w", sample_rate, len(audio), format="WAV", subtype="PCM_16") as file:
+                file.software = f"rapgen {__version__}"
+                if licences:
+                    told = "; ".join(f"{part}: {licence}" for part, licence in licences.items())
+                    file.copyright = f"made with weights of others, {told}"
+                file.write(to_pcm16(audio).T)
         except soundfile.LibsndfileError as error:
             raise AudioError(
                 f"cannot write {path}: {error.error_string}; free some space or choose another place"

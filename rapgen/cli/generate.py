@@ -84,12 +84,14 @@ def generate(
     }
 
     from rapgen.generation.musiclm import MusicLM
+    from rapgen.parts import licences
 
     lm = MusicLM.load(model, device=check_device(device))
     facts = _make(lm, lines, num, paths, asked)
     if as_json:
         shas = {key: part.identity().state_sha256 for key, part in sorted(lm.parts.items())}
-        rows = [{**row, "model": {"name": lm.recipe.name, "parts_sha256": shas}} for row in facts]
+        model_facts = {"name": lm.recipe.name, "parts_sha256": shas, "licences": licences(lm.parts)}
+        rows = [{**row, "model": model_facts} for row in facts]
         typer.echo(json.dumps(rows if len(rows) > 1 or prompts else rows[0], indent=2))
     else:
         typer.echo("\n".join(map(_line, facts)))

@@ -72,22 +72,28 @@ class AudioLM:
 
     @torch.inference_mode()
     def play(self, blocks: Iterator[Tensor]) -> Iterator[Tensor]:
-        """Codec tokens in blocks -> audio f32 [B, C, n * hop] as soon as its right context is known."""
-        left, right = self.codec.context_frames
-        hop = self.codec.spec.hop_length
+        """Codec tokens in blocks -> audio f32 [B, C, n * hop], each segment once its right context is known."""
+        right = self.codec.context_frames[1]
         codes: Tensor | None = None
         played = 0
         for block in blocks:
             codes = block if codes is None else torch.cat([codes, block], 1)
-            ready = codes.shape[1] - right
+            ready = self._segments(codes.shape[1] - right)
             if ready > played:
-                yield self._decode(codes, played, ready, left, right, hop)
+                yield self._decode(codes, played, ready)
                 played = ready
         if codes is not None and codes.shape[1] > played:
-            yield self._decode(codes, played, codes.shape[1], left, right, hop)
+            yield self._decode(codes, played, codes.shape[1])
 
-    def _decode(self, codes: Tensor, start: int, end: int, left: int, right: int, hop: int) -> Tensor:
-        first = max(0, start - left)
+    def _segments(self, frames: int) -> int:
+        """The frames of whole segments among the first `frames`."""
+        segment = getattr(self.codec, "segment_frames", 1)
+        return max(0, frames) // segment * segment
+
+    def _decode(self, codes: Tensor, start: int, end: int) -> Tensor:
+        left, right = self.codec.context_frames
+        hop = self.codec.spec.hop_length
+        first = self._segments(start - left)
         audio: Tensor = self.codec.decode(codes[:, first : end + right])
         return audio[..., (start - first) * hop : (end - first) * hop]
 

@@ -13,8 +13,8 @@ from rapgen.checkpoint import FORMAT
 from rapgen.errors import RapgenError
 from rapgen.files import file_sha256, write_json, write_tensors
 from rapgen.generation.load import load_model
-from rapgen.parts import half, identities, save_part, state_sha256
-from rapgen.registry import lasting_options
+from rapgen.parts import half, identities, licences, save_part, state_sha256
+from rapgen.registry import portable_options
 from rapgen.schema import Recipe
 
 
@@ -44,6 +44,7 @@ def export_bundle(run: Path, bundle: Path) -> int:
             "format": FORMAT,
             "recipe_yaml_sha256": file_sha256(work / "recipe.yaml"),
             "identities": identities(parts),
+            "licences": licences(parts),
             "stages": {name: state_sha256(state) for name, state in states.items()},
         }
         write_json(work / "meta.json", meta)
@@ -66,5 +67,5 @@ def _portable(recipe: Recipe) -> dict[str, Any]:
         place = tree
         for name in parents:
             place = place[name]
-        place[last] = {"use": node["use"], **lasting_options(role, node)}
+        place[last] = {"use": node["use"], **portable_options(role, node)}
     return tree

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from rapgen.generation.prompts import check_length, check_text, length_samples
 from rapgen.generation.threads import one_thread
 from rapgen.groove import read_groove
 from rapgen.interfaces import Clip, Melody, Prompt
-from rapgen.parts import conditioners
+from rapgen.parts import conditioners, licences
 from rapgen.schema import Samplings
 from rapgen.tokens.batches import generator
 
@@ -42,10 +42,11 @@ class Beat:
     item: int  # its number among those of one prompt
     tokens_per_s: float  # of the batch it was made in
     real_time_factor: float  # seconds of audio a second of work, of the batch
+    licences: Mapping[str, str] = field(default_factory=dict)  # of weights that somebody else made, by part
 
     def save(self, path: str | Path) -> None:
-        """Write a 16 bit WAV, whole or not at all."""
-        write_wav(path, self.audio, self.sample_rate)
+        """Write a 16 bit WAV with the licences it was made under, whole or not at all."""
+        write_wav(path, self.audio, self.sample_rate, licences=self.licences)
 
 
 class MusicLM(AudioLM):
@@ -182,6 +183,7 @@ class MusicLM(AudioLM):
                 item=piece.item,
                 tokens_per_s=tokens / elapsed,
                 real_time_factor=sum(lengths) / rate / elapsed,
+                licences=licences(self.parts),
             )
             for row, (piece, length) in enumerate(zip(pieces, lengths, strict=True))
         ]
