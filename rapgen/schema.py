@@ -22,8 +22,8 @@ class Training(Frozen):
     """How a stage is trained; the same keys for all five."""
 
     steps: int = Field(1000, ge=1)
-    batch_size: int = Field(16, ge=1)
-    accumulate: int = Field(1, ge=1)  # micro-batches a step
+    batch_size: int = Field(16, ge=1)  # of a process
+    accumulate: int = Field(1, ge=1)  # micro-batches of a process a step
     crop_s: float = Field(10.0, gt=0)
     learning_rate: float = Field(3e-4, gt=0)
     warmup_steps: int = Field(100, ge=0)
@@ -31,6 +31,7 @@ class Training(Frozen):
     clip_norm: float = Field(1.0, gt=0)
     ema_decay: float = Field(0.999, ge=0, lt=1)
     precision: Literal["fp32", "bf16"] = "fp32"
+    sharded: bool = False  # over the processes that train together: parameters, gradients, averages, moments
     valid_every: int = Field(250, ge=1)
     checkpoint_every: int = Field(500, ge=1)
     patience: int | None = Field(None, ge=1)  # validations without a better loss before an early stop
