@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
@@ -26,7 +24,6 @@ def spread(model: nn.Module, *, sharded: bool, skips_parameters: bool) -> tuple[
     accelerator = Accelerator(cpu=on_cpus, kwargs_handlers=[unused])
     if sharded and world_size() > 1:
         return _shard(model, accelerator.device), accelerator
-    warnings.filterwarnings("ignore", "find_unused_parameters=True was specified")  # a precaution, and meant
     return accelerator.prepare_model(model), accelerator
 
 

@@ -1,0 +1,136 @@
+"""`--processes`: one command as several processes of this machine, that end together and fail in one line.
+
+torch's own launcher would listen on every network interface and say a failure in pages; this one lets its processes
+meet in a file and connect over the loopback interface alone. torchrun and `accelerate launch` work as well.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import typer
+
+_ERRORS = "RAPGEN_ERRORS"  # the folder where a process that was launched here leaves its last words
+_POLL_S = 0.05
+_GRACE_S = 5.0  # between asking a process to end and ending it
+
+
+def is_launched() -> bool:
+    """Whether a launcher, this or another, has made this process one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def launch(command: Sequence[str], processes: int) -> None:
+    """Run `command` in as many processes at once; where one fails, end all, say why in one line and exit."""
+    with tempfile.TemporaryDirectory(prefix="rapgen-") as name:
+        folder = Path(name)
+        with _started(command, processes, folder) as workers:
+            while any(worker.poll() is None for worker in workers):
+                failed = _root_cause(workers, folder)
+                if failed is not None:
+                    break
+                time.sleep(_POLL_S)
+            else:
+                failed = _root_cause(workers, folder)
+    if failed is not None:
+        message, status = failed
+        typer.echo(message, err=True)
+        raise typer.Exit(status)
+
+
+def leave_word(message: str) -> bool:
+    """Leave an error to the launcher, which tells only one; False where this process is its own."""
+    if _ERRORS not in os.environ:
+        return False
+    path = Path(os.environ[_ERRORS]) / os.environ["RANK"]
+    with suppress(OSError):  # the launcher is gone: nobody is there to be told
+        path.write_text(message)
+    return True
+
+
+@contextmanager
+def _started(command: Sequence[str], processes: int, folder: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """The processes, each in a session of its own with the children it makes; none outlives the block."""
+    workers: list[subprocess.Popen[bytes]] = []
+    try:
+        for rank in range(processes):
+            output = None if rank == 0 or "--debug" in command else subprocess.DEVNULL
+            workers += [
+                subprocess.Popen(
+                    command,
+                    env=_environment(rank, processes, folder),
+                    stdin=subprocess.PIPE,  # closes when this process ends, however it does
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
+            ]
+        yield workers
+    finally:
+        _end(workers)
+
+
+def _environment(rank: int, processes: int, folder: Path) -> dict[str, str]:
+    from rapgen.distributed import RENDEZVOUS
+
+    loopback = "lo0" if sys.platform == "darwin" else "lo"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    defaults = {
+        "GLOO_SOCKET_IFNAME": loopback,
+        "NCCL_SOCKET_IFNAME": loopback,
+        "OMP_NUM_THREADS": str(max(1, cores // processes)),
+        "TORCH_CPP_LOG_LEVEL": "ERROR",  # its warnings are of what is meant, and come from every process
+    }
+    ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+    meeting = {RENDEZVOUS: f"file://{folder / 'rendezvous'}", _ERRORS: str(folder)}
+    return defaults | dict(os.environ) | {name: str(value) for name, value in ranks.items()} | meeting
+
+
+def _root_cause(workers: Sequence[subprocess.Popen[bytes]], folder: Path) -> tuple[str, int] | None:
+    """The line and exit status of the process that failed first; None where none has.
+
+    Those that only lost touch with it leave no word, so one that was killed or left a word comes before them.
+    """
+    failed = {rank: worker.returncode for rank, worker in enumerate(workers) if worker.poll()}
+    if not failed:
+        return None
+    for rank, code in failed.items():
+        if code < 0:
+            why = ", perhaps for lack of memory" if -code == signal.SIGKILL else ""
+            how = f"was ended by {signal.Signals(-code).name}{why}"
+            return _line(rank, len(workers), how), 1
+    words = sorted(path for path in folder.iterdir() if path.name.isdigit())
+    for path in words:
+        rank = int(path.name)
+        with suppress(subprocess.TimeoutExpired):
+            return path.read_text(), workers[rank].wait(_GRACE_S)
+    rank, code = next(iter(failed.items()))
+    return _line(rank, len(workers), f"ended with status {code}"), 1
+
+
+def _line(rank: int, processes: int, how: str) -> str:
+    return f"error: rank {rank} of {processes} processes {how}; run the same command to go on from the last checkpoint"
+
+
+def _end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End what still runs, and what a process that failed has left running."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        for worker in workers:
+            if worker.returncode != 0:
+                with suppress(OSError):
+                    os.killpg(worker.pid, how)
+        deadline = time.monotonic() + _GRACE_S
+        for worker in workers:
+            with suppress(subprocess.TimeoutExpired):
+                worker.wait(max(0.0, deadline - time.monotonic()))
+    for worker in workers:
+        if worker.stdin is not None:
+            worker.stdin.close()
