@@ -15,8 +15,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from rapgen.errors import LostError, RapgenError
+from rapgen.processes import RENDEZVOUS
 
-RENDEZVOUS = "RAPGEN_RENDEZVOUS"  # set by `--processes`: the address at which its processes meet
 _PATIENCE = datetime.timedelta(days=30)  # one may prepare data for long; whether one died, the launcher sees
 
 

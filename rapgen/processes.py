@@ -1,4 +1,4 @@
-"""Work spread over all cores."""
+"""Work spread over all cores, and how processes that train together find each other."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from typing import Any, TypeVar
 
 Answer = TypeVar("Answer")
+RENDEZVOUS = "RAPGEN_RENDEZVOUS"  # environment variable: where the processes of `--processes` meet
 
 
 def spread(function: Callable[..., Answer], jobs: Sequence[tuple[Any, ...]]) -> Iterator[Answer]:

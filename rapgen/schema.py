@@ -31,7 +31,6 @@ class Training(Frozen):
     clip_norm: float = Field(1.0, gt=0)
     ema_decay: float = Field(0.999, ge=0, lt=1)
     precision: Literal["fp32", "bf16"] = "fp32"
-    sharded: bool = False  # over the processes that train together: parameters, gradients, averages, moments
     valid_every: int = Field(250, ge=1)
     checkpoint_every: int = Field(500, ge=1)
     patience: int | None = Field(None, ge=1)  # validations without a better loss before an early stop
@@ -60,6 +59,7 @@ class TokenStage(Training):
     inputs: tuple[str, ...] = ()  # conditioners by name, and "semantic" or "coarse"
     look_ahead: int = Field(0, ge=0)  # frames of the semantic stream seen ahead
     condition_dropout: float = Field(0.1, ge=0, le=1)  # share of clips whose conditioners are left out
+    sharded: bool = False  # split weights, gradients, averages and moments over the processes that train together
 
 
 class CausalStage(TokenStage):

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from rapgen import __version__
 from rapgen.cli import data, doctor, evaluate, generate, models, plugins, recipes, stages
 from rapgen.cli.launch import leave_word
-from rapgen.errors import LostError, RapgenError
+from rapgen.errors import RapgenError
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Root(TyperGroup):
             if ctx.params.get("debug"):
                 traceback.print_exc()
             message, status = explain(error)
-            if not isinstance(error, LostError) and not leave_word(message):
+            if not leave_word(error, message):
                 typer.echo(message, err=True)
             raise typer.Exit(status) from None
 

@@ -18,6 +18,9 @@ from pathlib import Path
 
 import typer
 
+from rapgen.errors import LostError
+from rapgen.processes import RENDEZVOUS
+
 _ERRORS = "RAPGEN_ERRORS"  # the folder where a process that was launched here leaves its last words
 _POLL_S = 0.05
 _GRACE_S = 5.0  # between asking a process to end and ending it
@@ -46,13 +49,13 @@ def launch(command: Sequence[str], processes: int) -> None:
         raise typer.Exit(status)
 
 
-def leave_word(message: str) -> bool:
+def leave_word(error: BaseException, message: str) -> bool:
     """Leave an error to the launcher, which tells only one; False where this process is its own."""
     if _ERRORS not in os.environ:
         return False
-    path = Path(os.environ[_ERRORS]) / os.environ["RANK"]
-    with suppress(OSError):  # the launcher is gone: nobody is there to be told
-        path.write_text(message)
+    if not isinstance(error, LostError):  # whoever was lost says more
+        with suppress(OSError):  # the launcher is gone: nobody is there to be told
+            (Path(os.environ[_ERRORS]) / os.environ["RANK"]).write_text(message)
     return True
 
 
@@ -79,8 +82,6 @@ def _started(command: Sequence[str], processes: int, folder: Path) -> Iterator[l
 
 
 def _environment(rank: int, processes: int, folder: Path) -> dict[str, str]:
-    from rapgen.distributed import RENDEZVOUS
-
     loopback = "lo0" if sys.platform == "darwin" else "lo"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     defaults = {

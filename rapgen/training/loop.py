@@ -39,6 +39,7 @@ class Stage:
     valid_batches: Callable[[], Iterable[Arguments]]
     parts: Parts = field(default_factory=dict)  # those it depends on; their identities go into checkpoints
     recipe_sha256: str = ""
+    sharded: bool = False  # whether each of several processes holds a share of the model, not all of it
     skips_parameters: bool = False  # whether a step may leave some without a gradient; to allow for it costs a little
 
 
@@ -55,7 +56,7 @@ def train(stage: Stage, folder: Path, *, seed: int, watch: Watch) -> Progress:
     path = latest_checkpoint(folder)
     if path is not None:
         load_model(path, stage.model, stage.parts)
-    model, accelerator = spread(stage.model, sharded=settings.sharded, skips_parameters=stage.skips_parameters)
+    model, accelerator = spread(stage.model, sharded=stage.sharded, skips_parameters=stage.skips_parameters)
     device = accelerator.device  # Accelerate's mixed precision is one for the whole process, ours is a stage's
     autocast = functools.partial(torch.autocast, device.type, torch.bfloat16, settings.precision == "bf16")
     optimizer = make_optimizer(stage.model, settings)

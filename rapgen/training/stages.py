@@ -61,6 +61,7 @@ def _token_stage(run: Run, name: str, parts: Parts) -> Stage:
         valid_batches=_valid(batches(valid), valid, settings),
         parts=parts,
         recipe_sha256=run.recipe.sha256,
+        sharded=settings.sharded,
     )
 
 
