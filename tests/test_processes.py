@@ -36,23 +36,23 @@ from rapgen.training.loop import train
 from rapgen.training.pipeline import train_stages
 from rapgen.training.run import Run, open_run
 
-STAGES = ("codec", "mulan", "semantic", "coarse", "fine")
-TOKEN_STAGES = STAGES[2:]
+TOKEN_STAGES = ("semantic", "coarse", "fine")
 STEPS, HALF_WAY = 6, 3
 TESTS = Path(__file__).parent
-# Adam divides each step by the gradient's size: where a gradient is all rounding, so is the step.
-CLOSE = {"atol": 5e-5, "rtol": 1e-4}
+CLOSE = {"atol": 5e-6, "rtol": 1e-4}
+# A key's bias moves all scores of a query alike, so its gradient is all rounding; of that, Adam makes whole steps.
+KEY_BIAS = ("in_proj_bias", {"atol": 1e-2, "rtol": 0.0})
 
 
-def recipe_tree(*, batch_size: int, sharded: bool = False) -> dict[str, Any]:
-    """The toy recipe with a codec that is trained, few steps, and no dropout but that of conditions."""
+def recipe_tree(*, batch_size: int, sharded: bool = False, codec: str = "toy") -> dict[str, Any]:
+    """The toy recipe, or one with a codec that is trained; few steps, and no dropout but that of conditions."""
     tree = copy.deepcopy(conftest._TOY_RECIPE)
-    sizes = {"num_codebooks": 3, "codebook_size": 8, "width": 16, "latent_width": 16, "code_dim": 8}
-    tree["codec"] = {"use": "boombox", **sizes}
-    tree["stages"]["codec"] = {"crop_s": 1.0, **conftest._LOOP}
-    for stage in STAGES:
-        tree["stages"][stage] |= {"batch_size": batch_size, "steps": STEPS}
-        tree["stages"][stage] |= {"valid_every": HALF_WAY, "checkpoint_every": HALF_WAY}
+    if codec == "boombox":
+        sizes = {"num_codebooks": 3, "codebook_size": 8, "width": 16, "latent_width": 16, "code_dim": 8}
+        tree["codec"] = {"use": codec, **sizes}
+        tree["stages"]["codec"] = {"crop_s": 1.0, **conftest._LOOP}
+    for stage in tree["stages"].values():
+        stage |= {"batch_size": batch_size, "steps": STEPS, "valid_every": HALF_WAY, "checkpoint_every": HALF_WAY}
     for stage in TOKEN_STAGES:
         tree["stages"][stage]["sharded"] = sharded
     return tree
@@ -74,20 +74,22 @@ def back_to_half(run: Run, *stages: str) -> None:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of runs: `one` trained by this process with whole batches, the others by two with halves."""
+    """A folder of runs: those called "one" trained by this process with whole batches, others by two with halves."""
     folder = tmp_path_factory.mktemp("processes")
     one = lay_out(folder / "one", batch_size=4)
-    report = conftest.Quiet()
-    train_stages(one, STAGES, report)
-    (one.folder / "figures0.json").write_text(json.dumps(report.figures))
+    worker.train_run(one.folder, ("mulan", *TOKEN_STAGES))
+    lay_out(folder / "one codec", batch_size=4, codec="boombox")
+    worker.train_run(folder / "one codec", ("codec",))
 
-    lay_out(folder / "parts", batch_size=2)
+    lay_out(folder / "codec", batch_size=2, codec="boombox")
+    lay_out(folder / "mulan", batch_size=2)
     lay_out(folder / "tokens", one.folder, without=TOKEN_STAGES, batch_size=2)
     lay_out(folder / "sharded", one.folder, without=TOKEN_STAGES, batch_size=2, sharded=True)
     back_to_half(lay_out(folder / "resumed", one.folder, batch_size=2), "coarse")
     back_to_half(lay_out(folder / "resumed sharded", one.folder, batch_size=2, sharded=True), "coarse")
     todo = {
-        "parts": ["codec", "mulan"],
+        "codec": ["codec"],
+        "mulan": ["mulan"],
         "tokens": TOKEN_STAGES,
         "sharded": TOKEN_STAGES,
         "resumed": ["coarse"],
@@ -112,38 +114,42 @@ def expect_equal(run: Path, other: Path, stage: str) -> None:
     for (name, mine), (_, others) in zip(states(run, stage), states(other, stage), strict=True):
         assert mine.keys() == others.keys()
         for key, value in mine.items():
-            torch.testing.assert_close(value, others[key], **CLOSE, msg=lambda m, k=key, n=name: f"{n} {k}: {m}")
+            close = KEY_BIAS[1] if KEY_BIAS[0] in key else CLOSE
+            torch.testing.assert_close(value, others[key], **close, msg=lambda m, k=key, n=name: f"{n} {k}: {m}")
 
 
 # ------------------------------------------------------------------------------------------------ equality
 
 
 @pytest.mark.parametrize(
-    ("run", "stage"),
+    ("run", "one", "stage"),
     [
-        *[("parts", stage) for stage in ("codec", "mulan")],
-        *[(run, stage) for run in ("tokens", "sharded") for stage in TOKEN_STAGES],
-        ("resumed", "coarse"),
-        ("resumed sharded", "coarse"),
+        ("codec", "one codec", "codec"),
+        ("mulan", "one", "mulan"),
+        *[(run, "one", stage) for run in ("tokens", "sharded") for stage in TOKEN_STAGES],
+        ("resumed", "one", "coarse"),
+        ("resumed sharded", "one", "coarse"),
     ],
 )
-def test_two_processes_with_half_the_batch_are_one_with_the_whole(runs: Path, run: str, stage: str) -> None:
-    expect_equal(runs / run, runs / "one", stage)
+def test_two_processes_with_half_the_batch_are_one_with_the_whole(runs: Path, run: str, one: str, stage: str) -> None:
+    expect_equal(runs / run, runs / one, stage)
 
 
-@pytest.mark.parametrize(("run", "stages"), [("parts", ("codec", "mulan")), ("tokens", TOKEN_STAGES)])
-def test_the_figures_are_those_of_all(runs: Path, run: str, stages: tuple[str, ...]) -> None:
-    mine, other, one = (
+@pytest.mark.parametrize(
+    ("run", "one"), [("codec", "one codec"), ("mulan", "one"), ("tokens", "one"), ("sharded", "one")]
+)
+def test_the_figures_are_those_of_all(runs: Path, run: str, one: str) -> None:
+    mine, other, whole = (
         json.loads((runs / name).read_text())
-        for name in (f"{run}/figures0.json", f"{run}/figures1.json", "one/figures0.json")
+        for name in (f"{run}/figures0.json", f"{run}/figures1.json", f"{one}/figures0.json")
     )
     assert mine == other  # what is decided by them is decided alike
-    for stage in stages:
+    for stage in mine:
         trained = [(step, figures) for kind, step, figures in mine[stage] if kind == "train"]
-        expected = [(step, figures) for kind, step, figures in one[stage] if kind == "train"]
+        expected = [(step, figures) for kind, step, figures in whole[stage] if kind == "train"]
         assert [step for step, _ in trained] == [step for step, _ in expected] == list(range(1, STEPS + 1))
         for (_, ours), (_, theirs) in zip(trained, expected, strict=True):
-            assert ours == pytest.approx(theirs, rel=1e-2, abs=1e-2)
+            assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-4)
 
 
 @pytest.mark.parametrize("begun", ["tokens", "sharded"])
@@ -232,7 +238,7 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
 def children(process: subprocess.Popen[str], count: int) -> list[psutil.Process]:
     """The processes that were launched, in the order of their ranks."""
     deadline = time.monotonic() + 120
-    while len(found := psutil.Process(process.pid).children()) < count:
+    while len(found := [c for c in psutil.Process(process.pid).children() if "RANK" in c.environ()]) < count:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
