@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from rapgen.distributed import world_size
@@ -29,12 +29,15 @@ def spread(model: nn.Module, *, sharded: bool, skips_parameters: bool) -> tuple[
 
 def _shard(model: nn.Module, device: torch.device) -> nn.Module:
     """Split every parameter over the processes; a block's are gathered while it computes, the rest in every pass."""
-    model.to(device)
     mesh = init_device_mesh(device.type, (world_size(),))
     for blocks in (m for m in model.modules() if isinstance(m, nn.ModuleList)):
         for block in (b for b in blocks if any(p.requires_grad for p in b.parameters())):
             fully_shard(block, mesh=mesh)
-    return fully_shard(model, mesh=mesh, reshard_after_forward=True)
+    fully_shard(model, mesh=mesh, reshard_after_forward=True)  # in place, block by block on the device
+    if device.type == "cpu":  # in some versions of torch gloo gives the sum where it is asked for the mean
+        for part in (m for m in model.modules() if isinstance(m, FSDPModule)):
+            part.set_force_sum_reduction_for_comms(True)
+    return model
 
 
 def local(x: Tensor) -> Tensor:
