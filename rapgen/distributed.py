@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from rapgen.errors import LostError, RapgenError
-from rapgen.processes import RENDEZVOUS
+from rapgen.processes import RENDEZVOUS, is_launched
 
 _PATIENCE = datetime.timedelta(days=30)  # one may prepare data for long; whether one died, the launcher sees
 
@@ -27,10 +27,10 @@ def together() -> Iterator[None]:
     gloo between CPUs, NCCL between GPUs. Raises RapgenError where there are too few GPUs, LostError where another
     process has ended.
     """
-    count, local_rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
-    if count == 1 or dist.is_initialized():
+    if not is_launched() or dist.is_initialized():
         yield
         return
+    count, local_rank = int(os.environ["WORLD_SIZE"]), int(os.environ.get("LOCAL_RANK", "0"))
     if RENDEZVOUS in os.environ:
         threading.Thread(target=_end_with_launcher, daemon=True).start()
     has_gpus = torch.cuda.is_available()

@@ -13,6 +13,11 @@ Answer = TypeVar("Answer")
 RENDEZVOUS = "RAPGEN_RENDEZVOUS"  # environment variable: where the processes of `--processes` meet
 
 
+def is_launched() -> bool:
+    """Whether a launcher, ours or another, has made this process one of several that train together."""
+    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
 def spread(function: Callable[..., Answer], jobs: Sequence[tuple[Any, ...]]) -> Iterator[Answer]:
     """Call `function(*job)` for every job, in as many processes as there are cores; answers come as jobs end.
 

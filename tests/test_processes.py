@@ -36,6 +36,8 @@ from rapgen.training.loop import train
 from rapgen.training.pipeline import train_stages
 from rapgen.training.run import Run, open_run
 
+pytestmark = pytest.mark.xdist_group("processes")  # all in one worker: the runs are made once
+
 TOKEN_STAGES = ("semantic", "coarse", "fine")
 STEPS, HALF_WAY = 6, 3
 TESTS = Path(__file__).parent
@@ -188,6 +190,17 @@ def test_a_loss_that_is_no_number_in_one_process_ends_all(runs: Path) -> None:
     told = [(runs / f"broken{rank}.txt").read_text() for rank in range(2)]
     assert told == ["line: the loss is nan at step 3; lower the learning rate"] * 2
     assert latest_checkpoint(runs / "broken") is None
+
+
+def test_torchrun_does_as_well(runs: Path, tmp_path: Path) -> None:
+    run = lay_out(tmp_path / "run", runs / "one", without=("fine",), batch_size=2)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
+    done = subprocess.run(
+        [*torchrun, "rapgen", "train", "fine", "--run", str(run.folder)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("trained fine") == 1
+    expect_equal(run.folder, runs / "one", "fine")
 
 
 # ------------------------------------------------------------------------------------------ chance by rows

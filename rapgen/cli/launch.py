@@ -26,11 +26,6 @@ _POLL_S = 0.05
 _GRACE_S = 5.0  # between asking a process to end and ending it
 
 
-def is_launched() -> bool:
-    """Whether a launcher, this or another, has made this process one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
 def launch(command: Sequence[str], processes: int) -> None:
     """Run `command` in as many processes at once; where one fails, end all, say why in one line and exit."""
     with tempfile.TemporaryDirectory(prefix="rapgen-") as name:

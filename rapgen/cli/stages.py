@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rapgen.cli import models
-from rapgen.cli.launch import is_launched, launch
+from rapgen.cli.launch import launch
 from rapgen.cli.options import (
     ModelOption,
     ProcessesOption,
@@ -20,6 +20,7 @@ from rapgen.cli.options import (
     changed_keys,
     chosen_run,
 )
+from rapgen.processes import is_launched
 
 if TYPE_CHECKING:
     from rapgen.training.run import Run
