@@ -52,8 +52,9 @@ def together() -> Iterator[None]:
         yield
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "gloo" in str(error):
+            reason = " ".join(str(error).split())[:100]
             raise LostError(
-                f"rank {os.environ['RANK']} lost touch with the others, one of which has ended; "
+                f"rank {os.environ['RANK']} lost touch with the others, one of which may have ended ({reason}); "
                 "run the same command to go on from the last checkpoint"
             ) from error
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from conftest import Quiet
 from safetensors.torch import save_file
 from test_training import Line, line_stage
 
-from rapgen.distributed import rank, sum_over_ranks, together
+from rapgen.distributed import main_first, rank, sum_over_ranks, together
 from rapgen.errors import ModelError
 from rapgen.models.rvq import ResidualVQ
 from rapgen.training.loop import train
@@ -66,7 +67,12 @@ class Partial(Line):
 
 def small_stages(folder: Path) -> None:
     """Batches that are accumulated; a parameter that is never used; a loss that is no number in one process alone."""
-    train_line(folder / "line", batch_size=2, accumulate=2)
+    train_line(folder / "line", batch_size=2, accumulate=2, checkpoint_every=10)
+    half_way = "step_00000010"
+    with main_first():
+        if not (folder / "line again").exists():
+            shutil.copytree(folder / "line" / half_way, folder / "line again" / half_way)
+    train_line(folder / "line again", batch_size=2, accumulate=2, checkpoint_every=10)
     stage = replace(line_stage(batch_size=4, weight_decay=0.1), model=Partial(), skips_parameters=True)
     train(stage, folder / "partial", seed=0, watch=lambda *step: None)
     stage = line_stage(batch_size=4)

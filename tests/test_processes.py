@@ -178,6 +178,12 @@ def test_accumulated_batches_of_two_processes_are_one_batch(runs: Path, tmp_path
         torch.testing.assert_close(states[1][name], value, atol=1e-5, rtol=1e-4)
 
 
+def test_two_processes_resume_bit_for_bit(runs: Path) -> None:
+    for name in ("model", "ema", "optimizer"):
+        once, again = (read_state(runs / line / "step_00000020", name) for line in ("line", "line again"))
+        assert all(torch.equal(value, again[key]) for key, value in once.items())
+
+
 def test_a_parameter_that_no_loss_reaches_stays(runs: Path, tmp_path: Path) -> None:
     state = read_state(runs / "partial" / "step_00000020", "model")
     assert torch.equal(state["idle"], torch.ones(2, 2))

@@ -33,7 +33,7 @@ class Root(TyperGroup):
             if ctx.params.get("debug"):
                 traceback.print_exc()
             message, status = explain(error)
-            if not leave_word(error, message):
+            if not leave_word(error, message, status):
                 typer.echo(message, err=True)
             raise typer.Exit(status) from None
 

@@ -6,6 +6,7 @@ meet in a file and connect over the loopback interface alone. torchrun and `acce
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -18,10 +19,12 @@ from pathlib import Path
 
 import typer
 
-from rapgen.errors import LostError
+from rapgen.errors import LostError, RapgenError
+from rapgen.files import write_json
 from rapgen.processes import RENDEZVOUS
 
 _ERRORS = "RAPGEN_ERRORS"  # the folder where a process that was launched here leaves its last words
+_USERS = 2  # the exit status of an error that a user can mend
 _POLL_S = 0.05
 _GRACE_S = 5.0  # between asking a process to end and ending it
 
@@ -44,13 +47,13 @@ def launch(command: Sequence[str], processes: int) -> None:
         raise typer.Exit(status)
 
 
-def leave_word(error: BaseException, message: str) -> bool:
+def leave_word(error: BaseException, message: str, status: int) -> bool:
     """Leave an error to the launcher, which tells only one; False where this process is its own."""
     if _ERRORS not in os.environ:
         return False
     if not isinstance(error, LostError):  # whoever was lost says more
-        with suppress(OSError):  # the launcher is gone: nobody is there to be told
-            (Path(os.environ[_ERRORS]) / os.environ["RANK"]).write_text(message)
+        with suppress(RapgenError):  # the launcher is gone: nobody is there to be told
+            write_json(Path(os.environ[_ERRORS]) / f"{os.environ['RANK']}.json", [message, status])
     return True
 
 
@@ -91,23 +94,23 @@ def _environment(rank: int, processes: int, folder: Path) -> dict[str, str]:
 
 
 def _root_cause(workers: Sequence[subprocess.Popen[bytes]], folder: Path) -> tuple[str, int] | None:
-    """The line and exit status of the process that failed first; None where none has.
+    """The line and exit status of the process whose end made the others end; None where none has failed.
 
-    Those that only lost touch with it leave no word, so one that was killed or left a word comes before them.
+    Those that only lost touch with it leave no word. What a user can mend comes first, then a death without a word.
     """
     failed = {rank: worker.returncode for rank, worker in enumerate(workers) if worker.poll()}
     if not failed:
         return None
+    words = {int(path.stem): json.loads(path.read_text()) for path in sorted(folder.glob("[0-9]*.json"))}
+    for message, status in words.values():
+        if status == _USERS:
+            return message, status
     for rank, code in failed.items():
-        if code < 0:
+        if code < 0 and rank not in words:
             why = ", perhaps for lack of memory" if -code == signal.SIGKILL else ""
-            how = f"was ended by {signal.Signals(-code).name}{why}"
-            return _line(rank, len(workers), how), 1
-    words = sorted(path for path in folder.iterdir() if path.name.isdigit())
-    for path in words:
-        rank = int(path.name)
-        with suppress(subprocess.TimeoutExpired):
-            return path.read_text(), workers[rank].wait(_GRACE_S)
+            return _line(rank, len(workers), f"was ended by {signal.Signals(-code).name}{why}"), 1
+    for message, status in words.values():
+        return message, status
     rank, code = next(iter(failed.items()))
     return _line(rank, len(workers), f"ended with status {code}"), 1
 
