@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import signal
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from rapgen.errors import LostError, RapgenError
-from rapgen.processes import RENDEZVOUS, is_launched
+from rapgen.processes import RENDEZVOUS, end_with_launcher, is_launched
 
 _PATIENCE = datetime.timedelta(days=30)  # one may prepare data for long; whether one died, the launcher sees
 
@@ -32,7 +30,7 @@ def together() -> Iterator[None]:
         return
     count, local_rank = int(os.environ["WORLD_SIZE"]), int(os.environ.get("LOCAL_RANK", "0"))
     if RENDEZVOUS in os.environ:
-        threading.Thread(target=_end_with_launcher, daemon=True).start()
+        end_with_launcher()
     has_gpus = torch.cuda.is_available()
     if has_gpus:
         if local_rank >= torch.cuda.device_count():
@@ -59,12 +57,6 @@ def together() -> Iterator[None]:
             ) from error
         raise
     dist.destroy_process_group()  # not after an error: the others may no longer answer
-
-
-def _end_with_launcher() -> None:
-    """End this process and its children when the launcher is gone, by whatever: its end of stdin closes."""
-    os.read(0, 1)
-    os.killpg(0, signal.SIGKILL)
 
 
 def world_size() -> int:

@@ -93,7 +93,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "codec": ["codec"],
         "mulan": ["mulan"],
         "tokens": TOKEN_STAGES,
-        "sharded": TOKEN_STAGES,
+        "sharded": ["semantic", "fine"],
         "resumed": ["coarse"],
         "resumed sharded": ["coarse"],
     }
@@ -128,7 +128,8 @@ def expect_equal(run: Path, other: Path, stage: str) -> None:
     [
         ("codec", "one codec", "codec"),
         ("mulan", "one", "mulan"),
-        *[(run, "one", stage) for run in ("tokens", "sharded") for stage in TOKEN_STAGES],
+        *[("tokens", "one", stage) for stage in TOKEN_STAGES],
+        *[("sharded", "one", stage) for stage in ("semantic", "fine")],
         ("resumed", "one", "coarse"),
         ("resumed sharded", "one", "coarse"),
     ],
@@ -157,9 +158,9 @@ def test_the_figures_are_those_of_all(runs: Path, run: str, one: str) -> None:
 @pytest.mark.parametrize("begun", ["tokens", "sharded"])
 def test_what_two_processes_began_one_ends(runs: Path, tmp_path: Path, begun: str) -> None:
     run = lay_out(tmp_path / "run", runs / begun, batch_size=4)
-    back_to_half(run, "coarse")
-    train_stages(run, ("coarse",), conftest.Quiet())
-    expect_equal(run.folder, runs / "one", "coarse")
+    back_to_half(run, "semantic")
+    train_stages(run, ("semantic",), conftest.Quiet())
+    expect_equal(run.folder, runs / "one", "semantic")
 
 
 def test_codebooks_move_by_the_vectors_of_all(runs: Path, tmp_path: Path) -> None:
@@ -312,9 +313,7 @@ def test_an_error_of_all_ranks_is_told_once(runs: Path, tmp_path: Path) -> None:
 
 
 def test_processes_end_with_their_launcher() -> None:
-    waits = (
-        "import time; from rapgen.distributed import together\nwith together():\n  print(1, flush=True); time.sleep(99)"
-    )
+    waits = "import time; from rapgen.processes import end_with_launcher as go; go(); print(1, flush=1); time.sleep(99)"
     script = f"import sys; from rapgen.cli.launch import launch; launch([sys.executable, '-c', {waits!r}], 2)"
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     ranks = children(process, 2)
