@@ -27,3 +27,7 @@ class ModelError(RapgenError):
 
 class MismatchError(ModelError):
     """Two artefacts that were not made for each other: an identity differs in more than its version."""
+
+
+class LostError(RapgenError):
+    """Another process that trains the same model has ended; what it says of itself says more."""

@@ -194,7 +194,8 @@ class Trainable(Protocol):
     def module(self) -> torch.nn.Module:
         """The module whose parameters are trained; calling it computes the loss.
 
-        `module(audio f32 [B, C, S]) -> (loss f32 [], logs {name: f32 []})`.
+        `module(audio f32 [B, C, S]) -> (loss f32 [], logs {name: f32 []})`. Where several processes train together,
+        each calls it with its rows: losses, logs and gradients are averaged, buffers are those of rank 0.
         """
         ...
 

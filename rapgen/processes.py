@@ -1,15 +1,33 @@
-"""Work spread over all cores."""
+"""Work spread over all cores, and how processes that train together find each other."""
 
 from __future__ import annotations
 
 import itertools
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from typing import Any, TypeVar
 
 Answer = TypeVar("Answer")
+RENDEZVOUS = "RAPGEN_RENDEZVOUS"  # environment variable: where the processes of `--processes` meet
+
+
+def is_launched() -> bool:
+    """Whether a launcher, ours or another, has made this process one of several that train together."""
+    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def end_with_launcher() -> None:
+    """From now on end this process and its children when our launcher is gone, by whatever: its end of stdin closes."""
+
+    def follow() -> None:
+        os.read(0, 1)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def spread(function: Callable[..., Answer], jobs: Sequence[tuple[Any, ...]]) -> Iterator[Answer]:

@@ -22,8 +22,8 @@ class Training(Frozen):
     """How a stage is trained; the same keys for all five."""
 
     steps: int = Field(1000, ge=1)
-    batch_size: int = Field(16, ge=1)
-    accumulate: int = Field(1, ge=1)  # micro-batches a step
+    batch_size: int = Field(16, ge=1)  # of a process
+    accumulate: int = Field(1, ge=1)  # micro-batches of a process a step
     crop_s: float = Field(10.0, gt=0)
     learning_rate: float = Field(3e-4, gt=0)
     warmup_steps: int = Field(100, ge=0)
@@ -59,6 +59,7 @@ class TokenStage(Training):
     inputs: tuple[str, ...] = ()  # conditioners by name, and "semantic" or "coarse"
     look_ahead: int = Field(0, ge=0)  # frames of the semantic stream seen ahead
     condition_dropout: float = Field(0.1, ge=0, le=1)  # share of clips whose conditioners are left out
+    sharded: bool = False  # split weights, gradients, averages and moments over the processes that train together
 
 
 class CausalStage(TokenStage):

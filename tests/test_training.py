@@ -24,10 +24,11 @@ from rapgen.errors import MismatchError, ModelError
 from rapgen.recipe import load_recipe, parse_recipe
 from rapgen.schema import Training
 from rapgen.tokens.shards import Shards
-from rapgen.training.loop import Progress, Stage, averaged_state, learning_rate, train, update_ema
+from rapgen.training.loop import Stage, learning_rate, train
 from rapgen.training.pipeline import prepare_tokens, train_stages
 from rapgen.training.run import Run
 from rapgen.training.stages import make_stage
+from rapgen.training.state import Progress, averaged_state, update_ema
 
 STATES = ("model", "ema", "optimizer")
 HELD_OUT = 10**6  # number of a batch that no test trains on
@@ -289,7 +290,8 @@ def test_batches_are_functions_of_their_number(tiny_run: Path) -> None:
     parts = prepare_tokens(run, Quiet())
     stage, again = make_stage(run, "semantic", parts), make_stage(run, "semantic", parts)
     for number in (0, 3, 1000):
-        (one,), (other,) = stage.batch(number), again.batch(number)
+        (one, chance), (other, same_chance) = stage.batch(number), again.batch(number)
         assert all(torch.equal(one[name], other[name]) for name in one)
+        assert torch.equal(chance, same_chance)
     assert not torch.equal(stage.batch(0)[0]["target"], stage.batch(1)[0]["target"])
     assert len(Shards(run.tokens("train"))) == 8

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from rapgen import __version__
 from rapgen.cli import data, doctor, evaluate, generate, models, plugins, recipes, stages
+from rapgen.cli.launch import leave_word
 from rapgen.errors import RapgenError
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,8 @@ class Root(TyperGroup):
             if ctx.params.get("debug"):
                 traceback.print_exc()
             message, status = explain(error)
-            typer.echo(message, err=True)
+            if not leave_word(error, message, status):
+                typer.echo(message, err=True)
             raise typer.Exit(status) from None
 
 

@@ -24,6 +24,9 @@ SetOption = Annotated[
 ModelOption = Annotated[
     str | None, typer.Option("--model", "-m", help="Run or bundle, by path or name.", show_default="the embedded one")
 ]
+ProcessesOption = Annotated[
+    int, typer.Option("--processes", min=1, help="Processes of this machine to train with: GPUs, or shares of the CPU.")
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")]
 
 

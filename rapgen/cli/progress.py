@@ -89,6 +89,18 @@ class Bars:
         return self._stack.enter_context(SummaryWriter(str(self._logs / stage), purge_step=step))
 
 
+class Silence:
+    """A `Reporter` that tells nothing: that of all processes but the first."""
+
+    def work(self, name: str) -> Callable[[int, int], None]:
+        """Start a piece of work, told by another."""
+        return lambda done, total: None
+
+    def training(self, stage: str, steps: int) -> Watch:
+        """Start a stage, told by another."""
+        return lambda kind, step, figures: None
+
+
 class Rate(ProgressColumn):
     """Steps, clips or beats a second."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rapgen.cli import models
-from rapgen.cli.options import ModelOption, RecipeOption, RunOption, SetOption, changed_keys, chosen_run
+from rapgen.cli.launch import launch
+from rapgen.cli.options import (
+    ModelOption,
+    ProcessesOption,
+    RecipeOption,
+    RunOption,
+    SetOption,
+    changed_keys,
+    chosen_run,
+)
+from rapgen.processes import is_launched
 
 if TYPE_CHECKING:
     from rapgen.training.run import Run
@@ -40,27 +51,37 @@ def train(
     recipe: RecipeOption = None,
     run: RunOption = None,
     set_: SetOption = None,
+    processes: ProcessesOption = 1,
 ) -> None:
     """Train one stage or all five, with the data and tokens that they need; a second start goes on.
 
     \b
     rapgen train all --recipe tiny
     rapgen train coarse --recipe recipes/base.yaml --run runs/mine --set stages.coarse.steps=20000
+    rapgen train all --recipe base --processes 2
     """
-    train_run(tuple(STAGES) if stage is StageName.ALL else (str(stage),), chosen_run(recipe, run, set_))
+    train_run(tuple(STAGES) if stage is StageName.ALL else (str(stage),), chosen_run(recipe, run, set_), processes)
 
 
-def train_run(names: tuple[str, ...], run: Run) -> None:
-    """Train stages of a run under bars, having told where each goes on."""
-    from rapgen.cli.progress import bars
+def train_run(names: tuple[str, ...], run: Run, processes: int) -> None:
+    """Train stages of a run under bars, having told where each goes on; with several processes, in each of them."""
+    if processes > 1 and not is_launched():
+        launch([sys.executable, "-P", "-m", "rapgen", *sys.argv[1:]], processes)  # -P: never from where we stand
+        return
+    from rapgen.cli.progress import Silence, bars
+    from rapgen.distributed import is_main, together
     from rapgen.training.pipeline import train_stages
 
-    _warn_of_changes(run)
-    for name in names:
-        _tell_progress(run, name)
-    with bars(run.folder / "logs") as report:
-        train_stages(run, names, report)
-    typer.echo(f"trained {', '.join(names)} in {run.folder}")
+    with together():
+        if not is_main():
+            train_stages(run, names, Silence())
+            return
+        _warn_of_changes(run)
+        for name in names:
+            _tell_progress(run, name)
+        with bars(run.folder / "logs") as report:
+            train_stages(run, names, report)
+        typer.echo(f"trained {', '.join(names)} in {run.folder}")
 
 
 def groups() -> dict[str, typer.Typer]:
@@ -77,8 +98,10 @@ def _group(stage: str, about: str) -> typer.Typer:
     example = f"\n\n\b\nrapgen {stage} %s"
 
     @group.command("train", help=f"Train {stage}; the same as `rapgen train {stage}`.{example % 'train --recipe tiny'}")
-    def _train(recipe: RecipeOption = None, run: RunOption = None, set_: SetOption = None) -> None:
-        train_run((stage,), chosen_run(recipe, run, set_))
+    def _train(
+        recipe: RecipeOption = None, run: RunOption = None, set_: SetOption = None, processes: ProcessesOption = 1
+    ) -> None:
+        train_run((stage,), chosen_run(recipe, run, set_), processes)
 
     @group.command("info", help=f"Settings, size, streams and progress of {stage}.{example % 'info --model runs/tiny'}")
     def _info(recipe: RecipeOption = None, model: ModelOption = None) -> None:

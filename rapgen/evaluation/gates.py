@@ -116,7 +116,7 @@ def measure_stage(lm: MusicLM, stage: str, tokens: Shards, count: int) -> Figure
         length = int(tokens.lengths(streams.source)[clips].max())
         for start in range(0, max(1, length - crop + 1), crop):
             frames = np.broadcast_to(start + np.arange(crop), (len(clips), crop))
-            batch = gather(tokens, streams, clips, frames, rng)
+            batch = gather(tokens, streams, clips, frames, rng.random((len(clips), len(streams.inputs))))
             loss, logs = model(batch)
             found.append({"loss": float(loss), "accuracy": float(logs["accuracy"])})
             targets.append(batch["target"].flatten(0, 1))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rapgen.audio.mel import LogMel
+from rapgen.distributed import gather_rows
 from rapgen.errors import ModelError, RecipeError
 from rapgen.interfaces import Component, TextEncoder, TokenSpec
 from rapgen.models.rvq import ResidualVQ
@@ -112,10 +113,13 @@ class MuLaN(nn.Module):
     def forward(self, audio: Tensor, text_features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Contrast pairs: f32 [B, C, S], f32 [B, text_dim] -> (loss f32 [], logs {name: f32 []}).
 
-        Clips that share a caption are not negatives of each other. `loss_minus_log_batch` is the softmax
-        loss less that of guessing, whichever loss is trained.
+        In training each clip is contrasted with those of all processes. Clips that share a caption are not negatives
+        of each other. `loss_minus_log_batch` is the softmax loss less that of guessing, whichever loss is trained.
         """
         audio_embeddings, text_embeddings = self.embed_audio(audio), self.text_tower(text_features)
+        if self.training:
+            audio_embeddings, text_embeddings = gather_rows(audio_embeddings), gather_rows(text_embeddings)
+            text_features = gather_rows(text_features)
         with torch.autocast(audio.device.type, enabled=False):  # bf16 cosines tie
             similarity = audio_embeddings @ text_embeddings.T
         is_same = torch.cdist(text_features, text_features, p=math.inf) < _SAME_TEXT

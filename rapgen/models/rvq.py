@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rapgen.distributed import from_main, gather_rows, rank, sum_over_ranks, world_size
 from rapgen.models.kmeans import kmeans, nearest
 
 _DEAD_SHARE = 0.1  # of an even share of the vectors; a code used less is revived
@@ -16,7 +17,8 @@ class ResidualVQ(nn.Module):
     """Each codebook quantizes what the ones before it left over (SoundStream, section III-C).
 
     The codebooks are buffers, set by k-means from the first training batch, moved by exponential averages
-    (`decay`) and revived from the batch where unused. Always computes in fp32, autocast or not.
+    (`decay`) and revived from the batch where unused. Always computes in fp32, autocast or not. Processes that train
+    together, with as many vectors each, move their codebooks alike: as one process would by the vectors of all.
     """
 
     codebooks: Tensor  # f32 [Q, K, D]
@@ -41,7 +43,7 @@ class ResidualVQ(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             flat = x.float().reshape(-1, self.dim)
             if self.training and not self.is_started:
-                self.fit(flat, seed=int(torch.randint(2**31, ())), iterations=_START_ITERATIONS)
+                self.fit(gather_rows(flat.detach()), seed=_draw_seed(), iterations=_START_ITERATIONS)
             quantized, codes, commitment = self._quantize(flat)
             straight_through = flat + (quantized - flat).detach()
         return straight_through.reshape(x.shape), codes.reshape(*x.shape[:-1], -1), commitment
@@ -82,27 +84,39 @@ class ResidualVQ(nn.Module):
     def _quantize(self, flat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         residual, quantized = flat, torch.zeros_like(flat)
         codes, losses = [], []
+        chance = torch.Generator().manual_seed(_draw_seed()) if self.training else None
         for q in range(self.num_codebooks):
             index = nearest(residual.detach(), self.codebooks[q])[1]
             chosen = self.codebooks[q][index]
             losses.append(F.mse_loss(residual, chosen))
-            if self.training:
-                self._follow(q, residual.detach(), index)
+            if chance is not None:
+                self._follow(q, residual.detach(), index, chance)
             residual = residual - chosen
             quantized = quantized + chosen
             codes.append(index)
         return quantized, torch.stack(codes, -1), torch.stack(losses).mean()
 
     @torch.no_grad()
-    def _follow(self, q: int, residual: Tensor, index: Tensor) -> None:
-        """Move codebook q towards the vectors it was given, then revive its dead codes."""
+    def _follow(self, q: int, residual: Tensor, index: Tensor, chance: torch.Generator) -> None:
+        """Move codebook q towards the vectors it was given, of all processes, then revive its dead codes."""
         book, usage = self.codebooks[q], self.usage[q]
-        share = torch.bincount(index, minlength=self.codebook_size).float() / len(index)
-        mean = torch.zeros_like(book).index_add_(0, index, residual) / len(index)
-        usage.lerp_(share, 1 - self.decay)
-        book += (1 - self.decay) * (mean - share.unsqueeze(1) * book) / usage.clamp(min=1e-9).unsqueeze(1)
+        own, total = len(residual), len(residual) * world_size()
+        counts = torch.bincount(index, minlength=self.codebook_size).float()
+        sums = torch.zeros_like(book).index_add_(0, index, residual)
+        # A vector for each code in case it is dead, drawn from all and given by the process that has it.
+        drawn = torch.randperm(total, generator=chance)[torch.arange(self.codebook_size) % total].to(index.device)
+        drawn = (drawn - rank() * own).unsqueeze(1)
+        spare = torch.where((drawn >= 0) & (drawn < own), residual[drawn[:, 0].clamp(0, own - 1)], 0.0)
+        sums, counts, spare = sum_over_ranks(torch.cat([sums, counts.unsqueeze(1), spare], 1)).split(
+            [self.dim, 1, self.dim], 1
+        )
+        usage.lerp_(counts[:, 0] / total, 1 - self.decay)
+        book += (1 - self.decay) * (sums - counts * book) / total / usage.clamp(min=1e-9).unsqueeze(1)
         dead = usage < _DEAD_SHARE / self.codebook_size
-        order = torch.randperm(len(residual)).to(index.device)
-        rows = order[(dead.cumsum(0) - 1).clamp(min=0) % len(residual)]
-        book.copy_(torch.where(dead.unsqueeze(1), residual[rows], book))
+        book.copy_(torch.where(dead.unsqueeze(1), spare, book))
         usage.masked_fill_(dead, 1 / self.codebook_size)
+
+
+def _draw_seed() -> int:
+    """From rank 0's global generator, the same in all processes."""
+    return int(from_main(torch.randint(2**31, ())))

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rapgen.distributed import sum_over_ranks, world_size
 from rapgen.interfaces import TokenSpec
 from rapgen.models.patterns import PAD, frames_of_steps, lay_out, layout
 from rapgen.models.transformer import KVCache, Transformer
@@ -112,11 +113,26 @@ class TokenLM(nn.Module):
 
     # -------------------------------------------------------------------------------------------- loss
 
-    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy in nats a token, with accuracy and loss a codebook as logs."""
+    def num_chances(self, frames: int) -> int:
+        """Columns of `chance` that `forward` takes for a crop of `frames`."""
+        return self._num_drops + (4 + frames if self.pattern == "masked" else 0)
+
+    @property
+    def _num_drops(self) -> int:
+        return 1 + sum(i.is_condition for i in self.inputs.values())
+
+    def forward(self, batch: Batch, chance: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy in nats a token, and accuracies as logs, over the batches of all processes.
+
+        f32 [B, num_chances(F)] in (0, 1) says which conditions are dropped and what is masked; None: it is drawn.
+        """
+        rows, frames = batch["target"].shape[:2]
+        if chance is None:
+            chance = torch.rand(rows, self.num_chances(frames), device=batch["target"].device)
+        drops, masks = chance[:, : self._num_drops], chance[:, self._num_drops :]
         if self.training and self.condition_dropout:
-            batch = self._drop_conditions(batch)
-        return self._masked_loss(batch) if self.pattern == "masked" else self._causal_loss(batch)
+            batch = self._drop_conditions(batch, drops)
+        return self._masked_loss(batch, masks) if self.pattern == "masked" else self._causal_loss(batch)
 
     def _causal_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         codes = batch["target"]
@@ -131,20 +147,20 @@ class TokenLM(nn.Module):
         hidden = self.hidden(torch.cat([prefix, x], 1))[:, prefix.shape[1] :]
         predicts = layout(self.pattern, steps, books) >= 0
         picked = [(self.logits(hidden[:, p], q), tokens[:, p, q]) for q, p in enumerate(predicts.unbind(1))]
-        return _summarise({q: (lg.flatten(0, 1), t.flatten()) for q, (lg, t) in enumerate(picked)})
+        return _summarise({q: (lg.flatten(0, 1), t.flatten()) for q, (lg, t) in enumerate(picked)}, books)
 
-    def _masked_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def _masked_loss(self, batch: Batch, chance: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """SoundStorm's masking (section 3.2): a clean past, then codebooks below a level known, above it not."""
         codes = batch["target"]
         rows, frames, books = codes.shape
         device = codes.device
-        starts = torch.randint(max(1, frames - self.block_frames + 1), (rows, 1), device=device)
-        level = torch.randint(books, (rows,), device=device)
+        start, at, share, is_first = chance[:, :4].split(1, 1)
+        starts = (start * max(1, frames - self.block_frames + 1)).long()
+        level = (at[:, 0] * books).long()
         # All of a codebook is masked in its only or first pass, a cosine share of it in later passes.
-        share = torch.cos(torch.rand(rows, 1, device=device) * torch.pi / 2)
-        share = torch.where(torch.rand(rows, 1, device=device) < 0.5, 1.0, share)
+        share = torch.where(is_first < 0.5, 1.0, torch.cos(share * torch.pi / 2))
         ahead = torch.arange(frames, device=device) >= starts
-        hidden_at_level = ahead & (torch.rand(rows, frames, device=device) < share)
+        hidden_at_level = ahead & (chance[:, 4:] < share)
         hidden_at_level |= torch.arange(frames, device=device) == starts  # at least one
         above = torch.arange(books, device=device) > level[:, None]
         hide = ahead[:, :, None] & above[:, None, :]
@@ -155,7 +171,7 @@ class TokenLM(nn.Module):
             here = hidden_at_level & (level == q)[:, None]
             if here.any():
                 found[q] = (self.logits(state[here], q), codes[..., q][here])
-        return _summarise(found)
+        return _summarise(found, books)
 
     def masked_hidden(self, tokens: Tensor, batch: Batch) -> Tensor:
         """One pass under `masked`: int64 [B, F, Q] with PAD where unknown -> f32 [B, F, width]."""
@@ -163,25 +179,29 @@ class TokenLM(nn.Module):
         x = self.embed_steps(tokens) + self.embed_aligned(batch)
         return self.hidden(torch.cat([prefix, x], 1))[:, prefix.shape[1] :]
 
-    def _drop_conditions(self, batch: Batch) -> Batch:
-        rows, device = batch["target"].shape[0], batch["target"].device
-        drop_all = torch.rand(rows, device=device) < self.condition_dropout
+    def _drop_conditions(self, batch: Batch, chance: Tensor) -> Batch:
+        drop_all, *each = (chance < self.condition_dropout).unbind(1)
         kept = dict(batch)
-        for name, stream in self.inputs.items():
-            if stream.is_condition:
-                drop = drop_all | (torch.rand(rows, device=device) < self.condition_dropout)
-                kept[name] = torch.where(drop.view(-1, *[1] * (batch[name].dim() - 1)), PAD, batch[name])
+        for name, drop in zip((n for n, i in self.inputs.items() if i.is_condition), each, strict=True):
+            is_dropped = (drop_all | drop).view(-1, *[1] * (batch[name].dim() - 1))
+            kept[name] = torch.where(is_dropped, PAD, batch[name])
         return kept
 
 
-def _summarise(found: Mapping[int, tuple[Tensor, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mean cross-entropy over all tokens but PAD, and accuracies, from {codebook: (logits [N, V], tokens [N])}."""
-    kept = {q: (tokens != PAD).float() for q, (_, tokens) in found.items()}
+def _summarise(found: Mapping[int, tuple[Tensor, Tensor]], books: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Mean cross-entropy over all tokens but PAD, and accuracies, from {codebook: (logits [N, V], tokens [N])}.
+
+    The mean is that over all processes' tokens: theirs may differ in number, so each loss is weighed by its share,
+    such that the mean of the processes' losses, as of their gradients, is that of one batch of all rows.
+    """
     losses = [F.cross_entropy(lg.float(), tokens, reduction="sum", ignore_index=PAD) for lg, tokens in found.values()]
-    right = {q: (logits.argmax(-1) == tokens).float().sum() for q, (logits, tokens) in found.items()}
-    counts = {q: k.sum().clamp(min=1) for q, k in kept.items()}
-    total = torch.stack(list(counts.values())).sum()
-    logs = {"accuracy": torch.stack(list(right.values())).sum() / total}
-    if len(found) > 1:
-        logs |= {f"accuracy_book{q}": right[q] / counts[q] for q in found}
-    return torch.stack(losses).sum() / total, {k: v.detach() for k, v in logs.items()}
+    tally = losses[0].new_zeros(2, books)  # right and all
+    for q, (logits, tokens) in found.items():
+        tally[:, q] = torch.stack([(logits.argmax(-1) == tokens).sum(), (tokens != PAD).sum()])
+    right, counts = sum_over_ranks(tally)
+    total = counts.sum().clamp(min=1)
+    seen = counts.nonzero()[:, 0].tolist()
+    logs = {"accuracy": right.sum() / total}
+    if len(seen) > 1:
+        logs |= {f"accuracy_book{q}": right[q] / counts[q] for q in seen}
+    return torch.stack(losses).sum() * world_size() / total, logs

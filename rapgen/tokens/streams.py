@@ -12,7 +12,7 @@ from rapgen.interfaces import TokenSpec
 from rapgen.models.token_lm import Input, TokenLM
 from rapgen.parts import Parts, conditioners
 from rapgen.schema import FineStage, Recipe, TokenStage
-from rapgen.tokens.batches import draw_clips, draw_frames, generator
+from rapgen.tokens.batches import draw_clips, draw_frames, uniforms
 from rapgen.tokens.shards import Shards
 from rapgen.tokens.tokenize import CODES, SEMANTIC, aligned_name
 
@@ -104,26 +104,28 @@ def batch(
     shards: Shards, streams: StageStreams, settings: TokenStage, *, seed: int, number: int
 ) -> dict[str, torch.Tensor]:
     """Training batch `number`: "target" int64 [B, F, Q] and every input by name."""
-    rng = generator(seed, streams.stage, "crop", number)
-    clips = draw_clips(len(shards), settings.batch_size, seed, streams.stage, number)
-    frames = draw_frames(shards.lengths(streams.source)[clips], crop_frames(settings, streams.target), rng)
-    return gather(shards, streams, clips, frames, rng)
+    rows = settings.batch_size
+    clips = draw_clips(len(shards), rows, seed, streams.stage, number)
+    chance = uniforms(seed, streams.stage, "crop", first=number * rows, rows=rows, columns=1 + len(streams.inputs))
+    crop = crop_frames(settings, streams.target)
+    frames = draw_frames(shards.lengths(streams.source)[clips], crop, chance[:, 0])
+    return gather(shards, streams, clips, frames, chance[:, 1:])
 
 
 def gather(
-    shards: Shards, streams: StageStreams, clips: np.ndarray, frames: np.ndarray, rng: np.random.Generator
+    shards: Shards, streams: StageStreams, clips: np.ndarray, frames: np.ndarray, chance: np.ndarray
 ) -> dict[str, torch.Tensor]:
-    """The given frames [B, F] of the given clips; a prefix with several views gives one, drawn."""
+    """The given frames [B, F] of the given clips; a prefix with several views gives one, by `chance` [B, inputs]."""
     found = {"target": shards.gather(streams.source, clips, frames)[..., streams.books]}
-    for name, stream in streams.inputs.items():
+    for column, (name, stream) in enumerate(streams.inputs.items()):
         if name == "semantic":
             ahead = streams.semantic_frames(frames)[..., None] + np.arange(1 + streams.look_ahead)
             found[name] = shards.gather(SEMANTIC, clips, ahead.reshape(len(clips), -1)).reshape(ahead.shape)
         elif name == "coarse":
             found[name] = shards.gather(CODES, clips, frames)[..., : stream.spec.num_codebooks]
         elif stream.is_prefix:
-            views = shards.lengths(name)[clips]
-            found[name] = shards.gather(name, clips, (rng.random(len(clips)) * views).astype(np.int64)[:, None])[:, 0]
+            view = (chance[:, column] * shards.lengths(name)[clips]).astype(np.int64)
+            found[name] = shards.gather(name, clips, view[:, None])[:, 0]
         else:
             found[name] = shards.gather(aligned_name(name, streams.source), clips, frames)
     return {name: torch.from_numpy(values.astype(np.int64)) for name, values in found.items()}

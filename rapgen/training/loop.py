@@ -6,20 +6,23 @@ import functools
 import math
 import zlib
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
-from torch import Tensor, nn
+from torch import nn
 
-from rapgen.checkpoint import State, latest_checkpoint, read_meta, read_state, save_checkpoint
-from rapgen.errors import MismatchError, ModelError
+from rapgen.checkpoint import State, latest_checkpoint
+from rapgen.distributed import means_over_ranks, rank, world_size
+from rapgen.errors import ModelError
 from rapgen.memory import keep_freed_memory
-from rapgen.parts import Parts, compare_all, identities
+from rapgen.parts import Parts, identities
 from rapgen.schema import Training
+from rapgen.training.sharding import spread, whole
+from rapgen.training.state import Progress, averages, check_same_step, load_model, load_rest, save, update_ema
 
 Arguments = tuple[Any, ...]
 Watch = Callable[[str, int, dict[str, float]], None]  # ("train" or "valid", step, figures)
@@ -36,63 +39,62 @@ class Stage:
     valid_batches: Callable[[], Iterable[Arguments]]
     parts: Parts = field(default_factory=dict)  # those it depends on; their identities go into checkpoints
     recipe_sha256: str = ""
-
-
-@dataclass
-class Progress:
-    """What a checkpoint holds beside tensors."""
-
-    step: int = 0
-    best_loss: float = math.inf
-    worse_in_a_row: int = 0
-    valid: dict[str, float] = field(default_factory=dict)
+    sharded: bool = False  # whether each of several processes holds a share of the model, not all of it
+    skips_parameters: bool = False  # whether a step may leave some without a gradient; to allow for it costs a little
 
 
 def train(stage: Stage, folder: Path, *, seed: int, watch: Watch) -> Progress:
     """Train a stage to its last step, going on from the newest checkpoint in `folder`.
 
-    A resumed run equals an unbroken one bit for bit (same machine, torch, threads and processes): batches and
-    noise are functions of the step, everything else is in the checkpoint. Raises MismatchError where the
-    checkpoint was made with other parts, ModelError where the loss is not a number.
+    Processes that train together take their batches in turn, each of `batch_size` rows. A resumed run equals an
+    unbroken one bit for bit (same machine, torch, threads and processes): batches and noise are functions of the
+    step, everything else is in the checkpoint. Raises MismatchError where the checkpoint was made with other parts,
+    ModelError where the loss is not a number, in any process.
     """
     settings = stage.settings
     keep_freed_memory()
-    accelerator = Accelerator()  # its mixed precision is one for the whole process, ours is a stage's
-    autocast = functools.partial(torch.autocast, accelerator.device.type, torch.bfloat16, settings.precision == "bf16")
+    path = latest_checkpoint(folder)
+    if path is not None:
+        load_model(path, stage.model, stage.parts)
+    model, accelerator = spread(stage.model, sharded=stage.sharded, skips_parameters=stage.skips_parameters)
+    device = accelerator.device  # Accelerate's mixed precision is one for the whole process, ours is a stage's
+    autocast = functools.partial(torch.autocast, device.type, torch.bfloat16, settings.precision == "bf16")
     optimizer = make_optimizer(stage.model, settings)
     ema = {name: p.detach().clone() for name, p in stage.model.named_parameters()}
-    progress = _resume(stage, folder, optimizer, ema)
-    model, optimizer = accelerator.prepare(stage.model, optimizer)
-    ema = {name: value.to(accelerator.device) for name, value in ema.items()}
+    progress = Progress()
+    if path is not None:
+        progress = load_rest(path, model=stage.model, ema=ema, optimizer=optimizer)
+    check_same_step(progress.step, folder)
+    meta = {"identities": identities(stage.parts), "recipe_sha256": stage.recipe_sha256}
 
     while progress.step < settings.steps and not _is_stale(settings, progress):
         step = progress.step
-        set_seed(step_seed(seed, stage.name, step, accelerator.process_index))
+        set_seed(step_seed(seed, stage.name, step, rank()))
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(settings, step)
         model.train()
         for micro in range(settings.accumulate):
-            number = (step * settings.accumulate + micro) * accelerator.num_processes + accelerator.process_index
-            with autocast():
-                loss, figures = model(*_to(stage.batch(number), accelerator.device))
-            if not torch.isfinite(loss):
-                raise ModelError(f"{stage.name}: the loss is {loss.item()} at step {step}; lower the learning rate")
-            accelerator.backward(loss / settings.accumulate)
-        norm = accelerator.clip_grad_norm_(model.parameters(), settings.clip_norm)
+            number = (step * settings.accumulate + micro) * world_size() + rank()
+            is_last = micro == settings.accumulate - 1
+            with nullcontext() if is_last else accelerator.no_sync(model):
+                with autocast():
+                    loss, figures = model(*_to(stage.batch(number), device))
+                told = means_over_ranks({"loss": loss} | figures)
+                _check(told["loss"], stage.name, step)
+                (loss / settings.accumulate).backward()
+        norm = nn.utils.clip_grad_norm_(stage.model.parameters(), settings.clip_norm)
         optimizer.step()
         optimizer.zero_grad()
         update_ema(ema, stage.model, min(settings.ema_decay, (1 + step) / (10 + step)))
         progress.step = step = step + 1
-        watch("train", step, {"loss": loss.item(), "grad_norm": float(norm)} | _floats(figures))
-        is_last = step == settings.steps
-        if is_last or step % settings.valid_every == 0:
+        watch("train", step, told | {"grad_norm": float(whole(norm))})
+        is_end = step == settings.steps
+        if is_end or step % settings.valid_every == 0:
             with autocast():
-                _validate(stage, ema, accelerator.device, seed, progress)
+                _validate(stage, ema, device, seed, progress)
             watch("valid", step, progress.valid)
-        if is_last or step % settings.checkpoint_every == 0 or _is_stale(settings, progress):
-            if accelerator.is_main_process:
-                _save(stage, folder, optimizer, ema, progress)
-            accelerator.wait_for_everyone()
+        if is_end or step % settings.checkpoint_every == 0 or _is_stale(settings, progress):
+            save(folder, model=stage.model, ema=ema, optimizer=optimizer, progress=progress, meta=meta)
     return progress
 
 
@@ -119,19 +121,12 @@ def make_optimizer(model: nn.Module, settings: Training) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98), fused=True)
 
 
-@torch.no_grad()
-def update_ema(ema: State, model: nn.Module, decay: float) -> None:
-    """Move the averaged parameters towards the model's."""
-    now = dict(model.named_parameters())
-    torch._foreach_lerp_(list(ema.values()), [now[n].detach() for n in ema], 1 - decay)
-
-
-def averaged_state(model: nn.Module, ema: State) -> State:
-    """The model's state with its parameters replaced by their averages; buffers are as they are."""
-    return {name: ema.get(name, value).detach().clone() for name, value in model.state_dict().items()}
-
-
 # ------------------------------------------------------------------------------------------- details
+
+
+def _check(loss: float, stage: str, step: int) -> None:
+    if not math.isfinite(loss):
+        raise ModelError(f"{stage}: the loss is {loss} at step {step}; lower the learning rate")
 
 
 def _is_stale(settings: Training, progress: Progress) -> bool:
@@ -140,64 +135,22 @@ def _is_stale(settings: Training, progress: Progress) -> bool:
 
 @torch.no_grad()
 def _validate(stage: Stage, ema: State, device: torch.device, seed: int, progress: Progress) -> None:
-    """Mean figures over the validation batches with the averaged weights, the same noise every time."""
-    model = stage.model
-    trained = {name: value.clone() for name, value in model.state_dict().items()}
-    model.load_state_dict(averaged_state(model, ema))
-    model.eval()
-    set_seed(step_seed(seed, stage.name, -1))
+    """Mean figures over the validation batches with the averaged weights, the same noise every time.
+
+    Every process goes through all of them, and all decide by the same figures.
+    """
     sums: dict[str, list[float]] = {}
-    for batch in stage.valid_batches():
-        loss, figures = model(*_to(batch, device))
-        for name, value in ({"loss": float(loss)} | _floats(figures)).items():
-            sums.setdefault(name, []).append(value)
-    model.load_state_dict(trained)
+    with averages(stage.model, ema):
+        stage.model.eval()
+        set_seed(step_seed(seed, stage.name, -1))
+        for batch in stage.valid_batches():
+            loss, figures = stage.model(*_to(batch, device))
+            for name, value in means_over_ranks({"loss": loss} | figures).items():
+                sums.setdefault(name, []).append(value)
     progress.valid = {name: sum(values) / len(values) for name, values in sums.items()}
     is_better = progress.valid["loss"] < progress.best_loss
     progress.best_loss = min(progress.best_loss, progress.valid["loss"])
     progress.worse_in_a_row = 0 if is_better else progress.worse_in_a_row + 1
-
-
-def _save(stage: Stage, folder: Path, optimizer: Any, ema: State, progress: Progress) -> None:
-    names = {id(p): name for name, p in stage.model.named_parameters()}
-    moments = {
-        f"{names[id(p)]}/{key}": value for p, state in optimizer.optimizer.state.items() for key, value in state.items()
-    }
-    states = {
-        "model": stage.model.state_dict(),
-        "ema": averaged_state(stage.model, ema),
-        "optimizer": moments,
-    }
-    meta = {
-        "progress": vars(progress),
-        "identities": identities(stage.parts),
-        "recipe_sha256": stage.recipe_sha256,
-    }
-    save_checkpoint(folder, progress.step, states, meta)
-
-
-def _resume(stage: Stage, folder: Path, optimizer: torch.optim.Optimizer, ema: State) -> Progress:
-    path = latest_checkpoint(folder)
-    if path is None:
-        return Progress()
-    meta = read_meta(path)
-    compare_all(meta["identities"], stage.parts, str(path))
-    _load(stage.model, read_state(path, "model"), path)
-    ema.update({n: v for n, v in read_state(path, "ema").items() if n in ema})
-    moments = read_state(path, "optimizer")
-    for name, parameter in stage.model.named_parameters():
-        kept = {k.rpartition("/")[2]: v for k, v in moments.items() if k.rpartition("/")[0] == name}
-        if kept:
-            optimizer.state[parameter] = kept
-    return Progress(**meta["progress"])
-
-
-def _load(model: nn.Module, state: State, path: Path) -> None:
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise MismatchError(f"{path} does not fit the recipe's sizes: {reason}") from None
 
 
 def _to(batch: Arguments, device: torch.device) -> Arguments:
@@ -208,7 +161,3 @@ def _move(value: Any, device: torch.device) -> Any:
     if isinstance(value, dict):
         return {k: _move(v, device) for k, v in value.items()}
     return value.to(device, non_blocking=True)
-
-
-def _floats(figures: dict[str, Tensor]) -> dict[str, float]:
-    return {name: float(value) for name, value in figures.items()}

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 
 from rapgen.checkpoint import find_model, latest_checkpoint, read_state
+from rapgen.distributed import is_main, main_first, wait_for_all
 from rapgen.errors import ModelError
 from rapgen.interfaces import Clip, Fittable, Trainable
 from rapgen.models.mulan import MuLaNPart
@@ -38,12 +39,14 @@ class Reporter(Protocol):
 def train_stages(run: Run, names: tuple[str, ...], report: Reporter) -> None:
     """Train the named stages in order, with the data and tokens they need.
 
-    Raises ModelError where an earlier stage has not been trained.
+    Processes that train together all call this; what is prepared is prepared by rank 0. Raises ModelError where an
+    earlier stage has not been trained.
     """
-    if not (run.folder / "recipe.yaml").is_file():
+    if is_main() and not (run.folder / "recipe.yaml").is_file():
         run.save_recipe()
-    take_parts(run)
-    prepare_audio(run, report)
+    with main_first():
+        take_parts(run)
+        prepare_audio(run, report)
     for name in [n for n in STAGES if n in names]:
         if name in ("codec", "mulan") and run.recipe.start_from is not None:
             continue
@@ -52,9 +55,11 @@ def train_stages(run: Run, names: tuple[str, ...], report: Reporter) -> None:
         if name in ("codec", "mulan"):
             _train_part(run, name, report)
         else:
-            parts = prepare_tokens(run, report)
+            with main_first():
+                parts = prepare_tokens(run, report)
             _run_loop(run, name, parts, report)
-    run.save_recipe()  # only now: what does not fit the run has been refused
+    if is_main():
+        run.save_recipe()  # only now: what does not fit the run has been refused
 
 
 def take_parts(run: Run) -> None:
@@ -99,9 +104,16 @@ def _train_part(run: Run, name: str, report: Reporter) -> None:
     """Train CODEC or MULAN, then freeze what came out as a part of the run."""
     seed_weights(run, name)
     parts = build_parts(run.recipe)
-    component = parts[name].component
     _run_loop(run, name, parts, report)
-    component.to("cpu")  # the loop may have taken it to an accelerator; fitting and tokenizing are the CPU's
+    if is_main():
+        _freeze_trained(run, name, report)
+    wait_for_all()
+
+
+def _freeze_trained(run: Run, name: str, report: Reporter) -> None:
+    """A part of the run from the averaged weights of its stage's last checkpoint."""
+    parts = build_parts(run.recipe)  # anew, on the CPU and whole: the loop may have spread the trained one
+    component = parts[name].component
     checkpoint = latest_checkpoint(run.stage(name))
     if checkpoint is None:
         raise ModelError(f"{run.stage(name)} has no checkpoint after training; check the disk")

@@ -17,10 +17,10 @@ from rapgen.models.mulan import MuLaN
 from rapgen.models.token_lm import StreamEmbedding, TokenLM
 from rapgen.parts import Parts, full
 from rapgen.schema import TokenStage, Training
-from rapgen.tokens.batches import draw_clips, draw_frames, generator
+from rapgen.tokens.batches import draw_clips, draw_frames, uniforms
 from rapgen.tokens.collect import AUDIO
 from rapgen.tokens.shards import Shards
-from rapgen.tokens.streams import TOKEN_STAGES, StageStreams, batch, make_model, stage_streams
+from rapgen.tokens.streams import TOKEN_STAGES, StageStreams, batch, crop_frames, make_model, stage_streams
 from rapgen.tokens.tokenize import CODES
 from rapgen.training.loop import Arguments, Stage, step_seed
 from rapgen.training.run import Run
@@ -43,15 +43,26 @@ def seed_weights(run: Run, name: str) -> None:
 def _token_stage(run: Run, name: str, parts: Parts) -> Stage:
     settings: TokenStage = getattr(run.recipe.stages, name)
     streams = stage_streams(run.recipe, parts, name)
-    train, valid, seed = Shards(run.tokens("train")), Shards(run.tokens("valid")), run.recipe.seed
+    model, seed, rows = _fresh_model(run, streams, parts), run.recipe.seed, settings.batch_size
+    columns = model.num_chances(crop_frames(settings, streams.target))
+
+    def batches(shards: Shards) -> Callable[[int], Arguments]:
+        def draw(number: int) -> tuple[dict[str, Tensor], Tensor]:
+            chance = uniforms(seed, name, "model", first=number * rows, rows=rows, columns=columns)
+            return batch(shards, streams, settings, seed=seed, number=number), torch.from_numpy(chance)
+
+        return draw
+
+    train, valid = Shards(run.tokens("train")), Shards(run.tokens("valid"))
     return Stage(
         name=name,
         settings=settings,
-        model=_fresh_model(run, streams, parts),
-        batch=lambda n: (batch(train, streams, settings, seed=seed, number=n),),
-        valid_batches=_valid(lambda n: (batch(valid, streams, settings, seed=seed, number=n),), valid, settings),
+        model=model,
+        batch=batches(train),
+        valid_batches=_valid(batches(valid), valid, settings),
         parts=parts,
         recipe_sha256=run.recipe.sha256,
+        sharded=settings.sharded,
     )
 
 
@@ -110,6 +121,7 @@ def _codec_stage(run: Run, parts: Parts) -> Stage:
         batch=batches(train),
         valid_batches=_valid(batches(valid), valid, settings),
         recipe_sha256=run.recipe.sha256,
+        skips_parameters=True,  # a plugin's module may have some that its loss does not reach
     )
 
 
@@ -124,8 +136,9 @@ def _mulan_stage(run: Run, parts: Parts) -> Stage:
 
         def draw(number: int) -> tuple[Tensor, Tensor]:
             clips, frames = _draw(shards, lengths, settings, crop, seed, "mulan", number)
-            rng = generator(seed, "mulan", "caption", number)
-            captions = first[clips] + (rng.random(len(clips)) * np.diff(first)[clips]).astype(np.int64)
+            rows = settings.batch_size
+            chance = uniforms(seed, "mulan", "caption", first=number * rows, rows=rows, columns=1)[:, 0]
+            captions = first[clips] + (chance * np.diff(first)[clips]).astype(np.int64)
             return _audio(shards, clips, frames), features[captions]
 
         return draw
@@ -155,8 +168,10 @@ def caption_features(model: MuLaN, shards: Shards) -> tuple[Tensor, np.ndarray]:
 def _draw(
     shards: Shards, lengths: np.ndarray, settings: Training, crop: int, seed: int, stage: str, number: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    clips = draw_clips(len(shards), settings.batch_size, seed, stage, number)
-    return clips, draw_frames(lengths[clips], crop, generator(seed, stage, "crop", number))
+    rows = settings.batch_size
+    clips = draw_clips(len(shards), rows, seed, stage, number)
+    chance = uniforms(seed, stage, "crop", first=number * rows, rows=rows, columns=1)[:, 0]
+    return clips, draw_frames(lengths[clips], crop, chance)
 
 
 def _audio(shards: Shards, clips: np.ndarray, frames: np.ndarray) -> Tensor:
