@@ -27,3 +27,8 @@ class ModelError(RapgenError):
 
 class MismatchError(ModelError):
     """Two artefacts that were not made for each other: an identity differs in more than its version."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it says that memory, the machine's or the accelerator's, has run out; told without importing torch."""
+    return type(error).__name__ in ("MemoryError", "OutOfMemoryError")

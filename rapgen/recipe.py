@@ -45,9 +45,7 @@ def parse_recipe(tree: Mapping[str, Any], origin: str, *, with_sources: bool = T
 
 def recipe_paths() -> dict[str, Path]:
     """Recipes found by name: rapgen's own and those of plugins."""
-    folders = [Path(str(importlib.resources.files("rapgen_recipes")))]
-    for more in registry().manager.hook.rapgen_recipes():
-        folders.extend(more)
+    folders = [Path(str(importlib.resources.files("rapgen_recipes"))), *registry().recipe_folders()]
     return {p.stem: p for folder in reversed(folders) for p in sorted(folder.glob("*.yaml"))}
 
 
