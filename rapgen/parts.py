@@ -193,15 +193,16 @@ def load_parts(folder: Path, recipe: Recipe, *, need: tuple[str, ...] | None = N
         elif part.learns and (need is None or key in need):
             missing.append(key)
     if missing:
-        key = min(missing, key=lambda k: STAGES.index(_maker(k)))
-        raise ModelError(f"{folder} has no trained {key}; run `rapgen train {_maker(key)}` with this recipe first")
+        makers = {key: _maker(key, parts[key]) for key in missing}
+        key = min(missing, key=lambda k: STAGES.index(makers[k]))
+        raise ModelError(f"{folder} has no trained {key}; run `rapgen train {makers[key]}` with this recipe first")
     bind(parts)
     return parts
 
 
-def _maker(key: str) -> str:
-    """The stage that makes a part."""
-    return key if key in ("codec", "mulan") else "semantic"
+def _maker(key: str, part: Part) -> str:
+    """The stage that makes a part: its own where it trains in the loop, else the first that needs it fitted."""
+    return key if isinstance(part.component, Trainable) else "semantic"
 
 
 # ---------------------------------------------------------------------------------------- identities
