@@ -36,13 +36,6 @@ def _items(conditioner: Any) -> list[Clip | Prompt]:
 
 
 @Rule
-def spec_has_no_rate(case: Case) -> None:
-    """`spec` has codebooks and no rate of its own, before or after `bind`."""
-    spec = case.component.spec
-    assert spec.is_prefix, f"{spec} has a rate"
-
-
-@Rule
 def any_item(case: Case) -> None:
     """Any clip or prompt is encoded, in a batch or alone, and so is an empty list."""
     items = _items(case.component)
@@ -112,7 +105,6 @@ def windows_past_the_end(case: Case) -> None:
 
 
 CONDITIONER_RULES = (
-    spec_has_no_rate,
     any_item,
     items_repeat,
     items_alone_or_together,
