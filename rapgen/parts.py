@@ -224,9 +224,9 @@ def compare(stored: Identity, current: Identity, where: str, part: Part) -> None
 
     An option that the stored identity lacks is taken at today's default.
     """
-    options = {**_defaults(part), **stored.options}
     for name in ("role", "name", "distribution", "spec", "state_sha256"):
         _same(name, getattr(stored, name), getattr(current, name), where)
+    options = {**_defaults(part), **stored.options}
     for name in sorted(options.keys() | current.options.keys()):
         _same(f"option '{name}'", options.get(name), current.options.get(name), where)
     if stored.version != current.version:

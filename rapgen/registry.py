@@ -65,7 +65,8 @@ class Registry:
         folders: list[Path] = []
         for hook in self.manager.hook.rapgen_recipes.get_hookimpls():
             try:
-                folders += [Path(folder) for folder in hook.function()]
+                named: Any = hook.function()
+                folders += [Path(folder) for folder in named]
             except Exception as error:
                 log.warning("plugin '%s' names no recipes: %s: %s", hook.plugin_name, type(error).__name__, error)
         return folders

@@ -44,12 +44,8 @@ def check(
     role: RoleArgument,
     name: Annotated[str, typer.Argument(help="Name of the component.")],
     set_: Annotated[list[str] | None, typer.Option("--set", help="An option: hop_length=320. Repeatable.")] = None,
-    tolerance: Annotated[
-        float | None, typer.Option(min=0, help="How far samples or vectors may be apart.", show_default="0.001")
-    ] = None,
-    agreement: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Least share of tokens that agree.", show_default="0.99")
-    ] = None,
+    tolerance: Annotated[float, typer.Option(min=0, help="How far samples or vectors may be apart.")] = 1e-3,
+    agreement: Annotated[float, typer.Option(min=0, max=1, help="Least share of tokens that agree.")] = 0.99,
 ) -> None:
     """Hold a component to all that rapgen relies on; exits with 1 where it breaks a rule.
 
@@ -64,8 +60,7 @@ def check(
     promises = rules(role)
     options = read_options(set_ or ())
     build(role, {"use": name, **options})  # what is wrong with the call is told as everywhere
-    bounds = {"tolerance": tolerance, "agreement": agreement}
-    case = Case(role, name, options, **{bound: value for bound, value in bounds.items() if value is not None})
+    case = Case(role, name, options, tolerance=tolerance, agreement=agreement)
     has_failed = False
     for rule in promises:
         try:

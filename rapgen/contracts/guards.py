@@ -61,7 +61,9 @@ def telling(owner: Owner, what: str, passed: tuple[type[Exception], ...] = ()) -
     """Turn whatever a plugin raises inside into one PluginError, but for RapgenErrors and what is `passed`."""
     try:
         yield
-    except (RapgenError, *passed):
+    except RapgenError:
+        raise
+    except passed:
         raise
     except Violation as error:
         raise PluginError(f"{owner.title}: {error}; {_MEND}") from error

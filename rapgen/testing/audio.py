@@ -160,9 +160,10 @@ def codebooks_fit(case: Case) -> None:
 def loss_trains(case: Case) -> None:
     """`module`, where there is one, gives a finite loss with gradients and finite logs."""
     component = case.fresh()
+    audio = _sound(component, 8 * component.spec.hop_length, rows=2)
     if not isinstance(component, Trainable):
         return
-    loss, logs = component.module(_sound(component, 8 * component.spec.hop_length, rows=2))
+    loss, logs = component.module(audio)
     assert loss.ndim == 0, f"the loss is {list(loss.shape)}, should be one number"
     for name, value in {"loss": loss, **logs}.items():
         assert bool(torch.isfinite(torch.as_tensor(value)).all()), f"{name} is {value}"
