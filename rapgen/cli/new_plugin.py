@@ -25,7 +25,7 @@ _SUMMARIES = {
     "captioner": "A captioner that says what is known and how it sounds.",
     "metric": "A metric of level and silence.",
 }
-_NODES = {  # of a recipe that trains in a minute
+_NODES = {  # of a recipe that trains in a minute or two
     "train": "{use: beatmaker, num_clips: 24, duration_s: 8, split: train}",
     "valid": "{use: beatmaker, num_clips: 8, duration_s: 8, split: valid}",
     "codec": "{use: toy}",
@@ -42,7 +42,7 @@ _OWN_NODES = {
     "source": {"train": "{use: $name, num_clips: 24, seed: 0}", "valid": "{use: $name, num_clips: 8, seed: 1}"},
 }
 """What the recipe says of the new component; roles that no stage of a recipe asks for yet have none."""
-_USE = """    rapgen train all --recipe $name          # a minute on two CPU cores
+_USE = """    rapgen train all --recipe $name          # a minute or two on a CPU
     rapgen generate "boom bap, 90 bpm" --model runs/$name -o out.wav
 
 Once the package is installed, its [recipe](src/$module/recipes/$name.yaml) goes by its name.
