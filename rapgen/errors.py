@@ -31,3 +31,8 @@ class MismatchError(ModelError):
 
 class LostError(RapgenError):
     """Another process that trains the same model has ended; what it says of itself says more."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it says that memory, the machine's or the accelerator's, has run out; told without importing torch."""
+    return type(error).__name__ in ("MemoryError", "OutOfMemoryError")

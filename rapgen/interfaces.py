@@ -47,10 +47,14 @@ class TokenSpec:
 
     @property
     def frame_rate(self) -> float:
-        """Frames a second, for display; arithmetic uses `hop_length`."""
+        """Frames a second, for display and durations; positions use `hop_length`."""
         if self.sample_rate is None or self.hop_length is None:
             raise ValueError("a prefix has no frame rate")
         return self.sample_rate / self.hop_length
+
+    def frames(self, duration_s: float) -> int:
+        """Frames that come nearest to a duration."""
+        return round(duration_s * self.frame_rate)
 
 
 @dataclass(frozen=True)

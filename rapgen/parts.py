@@ -16,15 +16,15 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from rapgen import __version__
-from rapgen.errors import MismatchError, ModelError, PluginError, RecipeError
+from rapgen.errors import MismatchError, ModelError, PluginError
 from rapgen.files import write_tensors
 from rapgen.interfaces import Fittable, Identity, TokenSpec, Trainable
 from rapgen.models.mulan import build_mulan
 from rapgen.registry import build, is_location, lasting_options, option_schema, registry
 from rapgen.schema import STAGES, MuLaN, Node, Recipe
+from rapgen.stage_checks import check_stages
 
 log = logging.getLogger(__name__)
-MAX_CODEBOOK_SIZE = 2**15
 
 
 @dataclass
@@ -75,36 +75,19 @@ Parts = dict[str, Part]  # "codec", "semantic", "text_encoder", "mulan", "condit
 def build_parts(recipe: Recipe) -> Parts:
     """Build every part a recipe names, untrained, and show each the others.
 
-    Raises RecipeError where the codec has no codebooks left for FINE.
+    Raises RecipeError where the recipe's stages do not fit the codec's or tokenizer's codebooks and rates, PluginError
+    where a component is not what its role asks for.
     """
     parts: Parts = {}
     for key, (role, node) in recipe.nodes().items():
         if role != "source":
             parts[key] = build_part(role, node)
-            _check_ids(parts[key])
-    _check_codebooks(recipe, parts["codec"])
+    check_stages(recipe, parts["codec"].component.spec, parts["semantic"].component.spec)
     options = recipe.mulan.model_dump() | {"sample_rate": parts["codec"].component.spec.sample_rate}
     mulan = build_mulan(text_encoder=parts["text_encoder"].component, **options)
     parts["mulan"] = Part("mulan", "mulan", mulan, options)
     bind(parts)
     return parts
-
-
-def _check_codebooks(recipe: Recipe, codec: Part) -> None:
-    coarse, books = recipe.stages.coarse.num_codebooks, codec.component.spec.num_codebooks
-    if coarse >= books:
-        raise RecipeError(
-            f"stages.coarse.num_codebooks is {coarse} and codec '{codec.name}' has {books}; leave at least one for fine"
-        )
-
-
-def _check_ids(part: Part) -> None:
-    spec = getattr(part.component, "spec", None)
-    if spec is not None and spec.codebook_size > MAX_CODEBOOK_SIZE:
-        raise PluginError(
-            f"{part.role} '{part.name}' has codebooks of {spec.codebook_size}; "
-            f"shards hold 16 bit tokens, so {MAX_CODEBOOK_SIZE} is the most"
-        )
 
 
 def bind(parts: Parts) -> None:
@@ -163,8 +146,17 @@ def state_sha256(state: Mapping[str, Tensor]) -> str:
 
 
 def freeze(part: Part) -> None:
-    """Round a part to the precision it ships in, before anything is tokenized with it."""
-    part.component.load_state(full(half(part.component.state())))
+    """Round a part to the precision it ships in, before anything is tokenized with it.
+
+    Raises PluginError where it does not take its own state back.
+    """
+    try:
+        part.component.load_state(full(half(part.component.state())))
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise PluginError(
+            f"{part.role} '{part.name}' ({part.distribution} {part.version}) does not take back its own state, rounded "
+            f"to fp16: {_one_line(error)}; report it to the plugin's authors"
+        ) from error
 
 
 def part_path(folder: Path, key: str) -> Path:
@@ -212,15 +204,16 @@ def load_parts(folder: Path, recipe: Recipe, *, need: tuple[str, ...] | None = N
         elif part.learns and (need is None or key in need):
             missing.append(key)
     if missing:
-        key = min(missing, key=lambda k: STAGES.index(_maker(k)))
-        raise ModelError(f"{folder} has no trained {key}; run `rapgen train {_maker(key)}` with this recipe first")
+        makers = {key: _maker(key, parts[key]) for key in missing}
+        key = min(missing, key=lambda k: STAGES.index(makers[k]))
+        raise ModelError(f"{folder} has no trained {key}; run `rapgen train {makers[key]}` with this recipe first")
     bind(parts)
     return parts
 
 
-def _maker(key: str) -> str:
-    """The stage that makes a part."""
-    return key if key in ("codec", "mulan") else "semantic"
+def _maker(key: str, part: Part) -> str:
+    """The stage that makes a part: its own where it trains in the loop, else the first that needs it fitted."""
+    return key if isinstance(part.component, Trainable) else "semantic"
 
 
 # ---------------------------------------------------------------------------------------- identities
@@ -242,9 +235,9 @@ def compare(stored: Identity, current: Identity, where: str, part: Part) -> None
 
     An option that the stored identity lacks is taken at today's default.
     """
-    options = {**_defaults(part), **stored.options}
     for name in ("role", "name", "distribution", "spec", "state_sha256"):
         _same(name, getattr(stored, name), getattr(current, name), where)
+    options = {**_defaults(part), **stored.options}
     for name in sorted(options.keys() | current.options.keys()):
         _same(f"option '{name}'", options.get(name), current.options.get(name), where)
     if stored.version != current.version:

@@ -43,11 +43,17 @@ def parse_recipe(tree: Mapping[str, Any], origin: str, *, with_sources: bool = T
     return recipe
 
 
+def read_options(overrides: Iterable[str]) -> dict[str, Any]:
+    """The tree that overrides (`a.b=c`) make by themselves; RecipeError where one is none."""
+    tree: dict[str, Any] = {}
+    for override in overrides:
+        _override(tree, override)
+    return tree
+
+
 def recipe_paths() -> dict[str, Path]:
     """Recipes found by name: rapgen's own and those of plugins."""
-    folders = [Path(str(importlib.resources.files("rapgen_recipes")))]
-    for more in registry().manager.hook.rapgen_recipes():
-        folders.extend(more)
+    folders = [Path(str(importlib.resources.files("rapgen_recipes"))), *registry().recipe_folders()]
     return {p.stem: p for folder in reversed(folders) for p in sorted(folder.glob("*.yaml"))}
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pluggy
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from rapgen import hookspecs
+from rapgen.contracts.guards import Owner, guard, telling
 from rapgen.errors import PluginError, RecipeError
 from rapgen.interfaces import ROLES
 
@@ -26,15 +27,10 @@ GROUP = "rapgen"
 
 
 @dataclass(frozen=True)
-class Offer:
+class Offer(Owner):
     """A component that a plugin offers."""
 
-    role: str
-    name: str
     factory: Callable[..., Any]
-    plugin: str
-    distribution: str
-    version: str
 
     @property
     def summary(self) -> str:
@@ -64,6 +60,17 @@ class Registry:
             return offers[0]
         raise RecipeError(self._missing(role, name))
 
+    def recipe_folders(self) -> list[Path]:
+        """Folders in which plugins have recipes; a plugin that cannot say is a warning."""
+        folders: list[Path] = []
+        for hook in self.manager.hook.rapgen_recipes.get_hookimpls():
+            try:
+                named: Any = hook.function()
+                folders += [Path(folder) for folder in named]
+            except Exception as error:
+                log.warning("plugin '%s' names no recipes: %s: %s", hook.plugin_name, type(error).__name__, error)
+        return folders
+
     def _missing(self, role: str, name: str) -> str:
         known = self.names(role)
         near = get_close_matches(name, known, n=1)
@@ -85,7 +92,7 @@ def registry() -> Registry:
             module = entry.load()
             offers = _offers(module, entry.name, distribution, version)
             manager.register(module, name=f"{distribution}:{entry.name}")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             found.broken[entry.name] = f"{type(error).__name__}: {error}"
             log.warning("plugin '%s' (%s) did not load: %s", entry.name, distribution, error)
             continue
@@ -101,7 +108,9 @@ def _offers(module: types.ModuleType, plugin: str, distribution: str, version: s
     def register(role: str, name: str, factory: Callable[..., Any]) -> None:
         if role not in ROLES:
             raise PluginError(f"'{role}' is not a role; roles are {', '.join(ROLES)}")
-        offers.append(Offer(role, name, factory, plugin, distribution, version))
+        if not callable(factory):
+            raise PluginError(f"what it offers as {role} '{name}' is no function that builds one")
+        offers.append(Offer(role, name, plugin, distribution, version, factory))
 
     hook = getattr(module, "rapgen_components", None)
     if hook is not None:
@@ -110,9 +119,13 @@ def _offers(module: types.ModuleType, plugin: str, distribution: str, version: s
 
 
 def option_schema(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The keyword-only parameters of a factory with their types resolved."""
-    hints = typing.get_type_hints(factory, include_extras=True)
-    parameters = inspect.signature(factory).parameters.values()
+    """The keyword-only parameters of a factory with their types resolved; PluginError where they cannot be."""
+    try:
+        hints = typing.get_type_hints(factory, include_extras=True)
+        parameters = inspect.signature(factory).parameters.values()
+    except Exception as error:  # a name that is imported under TYPE_CHECKING only, a builtin without a signature
+        what = f"the options of {factory.__module__}.{factory.__qualname__} cannot be read"
+        raise PluginError(f"{what} ({type(error).__name__}: {error}); report it to the plugin's authors") from error
     return {p.name: p.replace(annotation=hints.get(p.name, Any)) for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
@@ -131,6 +144,9 @@ def check_options(factory: Callable[..., Any], options: Mapping[str, Any]) -> tu
             try:
                 adapter = TypeAdapter(parameter.annotation, config=ConfigDict(strict=False))
                 bound[name] = adapter.validate_python(options[name])
+            except PydanticUserError as error:
+                reason = f"option '{name}' of {factory.__module__} has a type that cannot be checked"
+                raise PluginError(f"{reason} ({parameter.annotation}); report it to the plugin's authors") from error
             except ValidationError as error:
                 problems.append(f"option '{name}': {error.errors()[0]['msg']} (got {options[name]!r})")
         elif parameter.default is parameter.empty:
@@ -173,14 +189,13 @@ def is_location(annotation: Any) -> bool:
 
 
 def build(role: str, node: Mapping[str, Any]) -> Any:
-    """Build the component that a recipe node names; options are bound and checked before it is called."""
+    """Build the component that a recipe node names; options are bound and checked before it is called.
+
+    What its methods give is checked from then on (`rapgen.contracts`).
+    """
     offer, options, problems = check_node(role, node)
     if problems:
         raise RecipeError("; ".join(problems))
-    try:
-        return offer.factory(**options)
-    except ImportError as error:
-        raise PluginError(
-            f"{role} '{offer.name}' of plugin '{offer.plugin}' needs the package '{error.name}': "
-            f"pip install '{offer.distribution}[{offer.name}]' or '{error.name}'"
-        ) from error
+    with telling(offer, "building it"):
+        component = offer.factory(**options)
+    return guard(component, offer)

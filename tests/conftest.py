@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread a process, the recipe of a toy run, and that run, trained once a session."""
+"""Shared by all tests: one thread a process, plugins that are made up, a toy run, trained once a session."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import copy
 import fcntl
-from collections.abc import Callable
+import importlib.metadata
+import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ import hypothesis
 import pytest
 import torch
 
+from rapgen.hookspecs import hookimpl
 from rapgen.recipe import parse_recipe
+from rapgen.registry import registry
 from rapgen.schema import STAGES
 from rapgen.training.loop import Watch
 from rapgen.training.pipeline import train_stages
@@ -84,6 +88,42 @@ def train_toy(folder: Path, tree: dict[str, Any], stages: tuple[str, ...] = STAG
     report = Quiet()
     train_stages(Run(folder, parse_recipe(tree, "toy.yaml")), stages, report)
     return report
+
+
+class FakeEntry:
+    """An entry point whose module is `loaded`, or raises it."""
+
+    def __init__(self, name: str, loaded: Any, distribution: str = "stranger") -> None:
+        self.name, self.loaded = name, loaded
+        self.dist = types.SimpleNamespace(name=distribution, version="1.2.3")
+
+    def load(self) -> Any:
+        if isinstance(self.loaded, Exception):
+            raise self.loaded
+        return self.loaded
+
+
+def plugin(offers: dict[tuple[str, str], Callable[..., Any]]) -> types.ModuleType:
+    module = types.ModuleType("stranger")
+
+    def rapgen_components(register: Callable[..., None]) -> None:
+        for (role, name), factory in offers.items():
+            register(role, name, factory)
+
+    vars(module)["rapgen_components"] = hookimpl(rapgen_components)
+    return module
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Makes the given entry points those that are installed."""
+
+    def install(*entries: FakeEntry) -> None:
+        monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: list(entries))
+        registry.cache_clear()
+
+    yield install
+    registry.cache_clear()
 
 
 @pytest.fixture

@@ -27,7 +27,17 @@ from rapgen.cli.generate import _batches
 COMMANDS = [
     *["generate", "train", "export", "doctor", "codec roundtrip", "mulan score"],
     *[f"{stage} {verb}" for stage in ("codec", "mulan", "semantic", "coarse", "fine") for verb in ("train", "info")],
-    *["data synth", "data tokenize", "data stats", "recipes list", "recipes show", "recipes validate", "plugins list"],
+    *[
+        "data synth",
+        "data tokenize",
+        "data stats",
+        "recipes list",
+        "recipes show",
+        "recipes validate",
+        "plugins list",
+        "plugins check",
+        "plugins new",
+    ],
 ]
 
 

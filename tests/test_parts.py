@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from rapgen.interfaces import TokenSpec
 from rapgen.parts import (
     Part,
     Parts,
+    _maker,
     build_parts,
     compare,
     compare_all,
@@ -112,14 +114,24 @@ def strange_state(part: Part) -> None:
     part.component.load_state(state)
 
 
+def other_spec(field: str, value: int) -> Callable[[Part], Any]:
+    return lambda part: setattr(part.component, "spec", dataclasses.replace(part.component.spec, **{field: value}))
+
+
 CHANGES: dict[str, tuple[Callable[[Part], Any], str]] = {
+    "role": (lambda p: setattr(p, "role", "semantic"), "role was 'codec' when it was made and is 'semantic' now"),
     "option": (lambda p: p.options.update(code_dim=9), "option 'code_dim' was 8 when it was made and is 9 now"),
     "name": (lambda p: setattr(p, "name", "toy"), "name was 'boombox' .* is 'toy' now"),
     "distribution": (lambda p: setattr(p, "distribution", "other"), "distribution was 'rapgen' .* is 'other' now"),
-    "spec": (
-        lambda p: setattr(p.component, "spec", TokenSpec(8, 3, 24_000, 961)),
-        "spec was .*hop_length=960.* is .*hop_length=961.* now",
-    ),
+    **{
+        f"spec.{field}": (other_spec(field, now), f"spec was .*{field}={was}.* is .*{field}={now}.* now")
+        for field, was, now in (
+            ("codebook_size", 8, 9),
+            ("num_codebooks", 3, 4),
+            ("sample_rate", 24_000, 16_000),
+            ("hop_length", 960, 961),
+        )
+    },
     "state": (strange_state, "state_sha256 was '[0-9a-f]{64}' .* is '[0-9a-f]{64}' now"),
 }
 
@@ -133,6 +145,31 @@ def test_a_difference_is_told_with_both_values(
     with pytest.raises(MismatchError, match=rf"^shard \(codec\): {message}") as raised:
         compare_all(stored, parts, "shard")
     assert "\n" not in str(raised.value)
+
+
+def test_each_option_of_each_part_is_compared(recipe: Recipe, parts: Parts) -> None:
+    stored = json.loads(json.dumps(identities(parts)))
+    compared = 0
+    for key, part in parts.items():
+        for name, was in list(part.options.items()):
+            part.options[name] = "something else"
+            with pytest.raises(
+                MismatchError, match=rf"^shard \({re.escape(key)}\): option '{name}' was .* now; use the"
+            ):
+                compare_all({key: stored[key]}, parts, "shard")
+            part.options[name] = was
+            compared += 1
+    assert compared > 20
+    compare_all(stored, parts, "shard")
+
+
+def test_a_fitted_codec_is_made_by_the_stage_that_fits_it(tmp_path: Path, recipe: Recipe, parts: Parts) -> None:
+    codec = build("codec", {"use": "toy"})
+    codec.fit = lambda clips, *, seed: None
+    assert Part("codec", "toy", codec, {}).learns
+    trained = {key: parts[key] for key in ("codec", "mulan")}
+    assert {key: _maker(key, part) for key, part in trained.items()} == {"codec": "codec", "mulan": "mulan"}
+    assert _maker("codec", Part("codec", "toy", codec, {})) == "semantic"
 
 
 def test_another_version_only_warns(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import FakeEntry, plugin
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rapgen.errors import PluginError, RecipeError
 from rapgen.hookspecs import hookimpl
+from rapgen.recipe import recipe_paths
 from rapgen.registry import build, check_node, check_options, registry
+from rapgen_plugins.toy import ToyCodec
 
 
-class FakeEntry:
-    """An entry point whose module is `loaded`, or raises it."""
+class Loud(ToyCodec):
+    """A codec that shows what it was built with."""
 
-    def __init__(self, name: str, loaded: Any, distribution: str = "stranger") -> None:
-        self.name, self.loaded = name, loaded
-        self.dist = types.SimpleNamespace(name=distribution, version="1.2.3")
-
-    def load(self) -> Any:
-        if isinstance(self.loaded, Exception):
-            raise self.loaded
-        return self.loaded
-
-
-def plugin(offers: dict[tuple[str, str], Callable[..., Any]]) -> types.ModuleType:
-    module = types.ModuleType("stranger")
-
-    def rapgen_components(register: Callable[..., None]) -> None:
-        for (role, name), factory in offers.items():
-            register(role, name, factory)
-
-    vars(module)["rapgen_components"] = hookimpl(rapgen_components)
-    return module
+    def __init__(self, **options: Any) -> None:
+        super().__init__(hop_length=160, num_codebooks=4, codebook_size=64)
+        self.options = options
 
 
 def loud(
@@ -49,17 +35,17 @@ def loud(
     name: str = "amp",
     tags: list[str] = ["rap"],  # noqa: B006
     path: Path | None = None,
-) -> dict[str, Any]:
+) -> Loud:
     """Plays louder.
 
     A second line that is no summary.
     """
-    return {"volume": volume, "gain_db": gain_db, "name": name, "tags": tags, "path": path}
+    return Loud(volume=volume, gain_db=gain_db, name=name, tags=tags, path=path)
 
 
-def needy(*, bandwidth_kbps: float) -> object:
+def needy(*, bandwidth_kbps: float) -> Loud:
     """Takes an option without a default."""
-    return bandwidth_kbps
+    return Loud(bandwidth_kbps=bandwidth_kbps)
 
 
 def hungry() -> object:
@@ -72,18 +58,6 @@ def hungry() -> object:
 GOOD = plugin({("codec", "loud"): loud, ("codec", "needy"): needy, ("codec", "hungry"): hungry})
 
 
-@pytest.fixture
-def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Makes the given entry points those that are installed."""
-
-    def install(*entries: FakeEntry) -> None:
-        monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: list(entries))
-        registry.cache_clear()
-
-    yield install
-    registry.cache_clear()
-
-
 def test_components_are_found_by_role_and_name(install: Callable[..., None]) -> None:
     install(FakeEntry("good", GOOD))
     assert registry().names("codec") == ["hungry", "loud", "needy"]
@@ -91,7 +65,7 @@ def test_components_are_found_by_role_and_name(install: Callable[..., None]) -> 
     offer = registry().find("codec", "loud")
     assert (offer.plugin, offer.distribution, offer.version) == ("good", "stranger", "1.2.3")
     assert offer.summary == "Plays louder."
-    assert build("codec", {"use": "loud", "volume": 3})["volume"] == 3
+    assert build("codec", {"use": "loud", "volume": 3}).options["volume"] == 3
 
 
 def test_an_unknown_name_gives_the_nearest(install: Callable[..., None]) -> None:
@@ -112,7 +86,7 @@ def test_a_node_without_a_name_says_so(install: Callable[..., None]) -> None:
 
 def test_two_offers_of_a_name_matter_when_it_is_used(install: Callable[..., None]) -> None:
     install(FakeEntry("good", GOOD), FakeEntry("twin", plugin({("codec", "loud"): loud}), "other"))
-    assert build("codec", {"use": "needy", "bandwidth_kbps": 6}) == 6.0
+    assert build("codec", {"use": "needy", "bandwidth_kbps": 6}).options == {"bandwidth_kbps": 6.0}
     with pytest.raises(PluginError, match=r"'good' \(stranger\) and 'twin' \(other\)"):
         build("codec", {"use": "loud"})
 
@@ -188,3 +162,49 @@ def test_first_party_plugins_load() -> None:
     for (role, name), offers in registry().offers.items():
         assert len(offers) == 1, f"{role} {name}"
         assert offers[0].summary.endswith("."), f"{role} {name} says nothing of itself"
+
+
+def test_a_plugin_that_exits_at_import_is_survived(install: Callable[..., None]) -> None:
+    class Exiting(FakeEntry):
+        def load(self) -> Any:
+            raise SystemExit(3)
+
+    install(Exiting("bad", None), FakeEntry("good", GOOD))
+    assert registry().broken == {"bad": "SystemExit: 3"}
+    assert build("codec", {"use": "loud"})
+
+
+def test_what_is_offered_must_be_a_factory(install: Callable[..., None]) -> None:
+    install(FakeEntry("bad", plugin({("codec", "loud"): 3})))  # type: ignore[dict-item]
+    assert "codec 'loud' is no function" in registry().broken["bad"]
+
+
+def test_a_plugin_that_names_no_recipes_is_a_warning(
+    install: Callable[..., None], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    bad, good = plugin({}), plugin({})
+    vars(bad)["rapgen_recipes"] = hookimpl(lambda: 1 / 0)
+    vars(good)["rapgen_recipes"] = hookimpl(lambda: [tmp_path])
+    install(FakeEntry("bad", bad), FakeEntry("good", good, "other"))
+    (tmp_path / "mine.yaml").write_text("name: mine")
+    assert recipe_paths()["mine"] == tmp_path / "mine.yaml"
+    assert "plugin 'stranger:bad' names no recipes: ZeroDivisionError" in caplog.text
+
+
+def unreadable(*, colour: "Colour" = None) -> Loud:  # type: ignore[name-defined]  # noqa: F821, UP037
+    """Has an option whose type is imported for type checkers only."""
+    return Loud(colour=colour)
+
+
+def uncheckable(*, lock: types.TracebackType | None = None) -> Loud:
+    """Has an option that no recipe can give."""
+    return Loud(lock=lock)
+
+
+def test_options_that_cannot_be_checked_are_told(install: Callable[..., None]) -> None:
+    install(FakeEntry("bad", plugin({("codec", "blind"): unreadable, ("codec", "odd"): uncheckable})))
+    with pytest.raises(PluginError, match=r"options of test_registry.unreadable cannot be read \(NameError: .*Colour"):
+        build("codec", {"use": "blind"})
+    with pytest.raises(PluginError, match="option 'lock' of test_registry has a type that cannot be checked"):
+        build("codec", {"use": "odd", "lock": 3})
+    assert build("codec", {"use": "odd"}).options == {"lock": None}

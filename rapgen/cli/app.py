@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from rapgen import __version__
 from rapgen.cli import data, doctor, evaluate, generate, models, plugins, recipes, stages
 from rapgen.cli.launch import leave_word
-from rapgen.errors import RapgenError
+from rapgen.errors import RapgenError, is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"error: {where}{error.strerror.lower()}", 2
-    if type(error).__name__ in ("MemoryError", "OutOfMemoryError"):
+    if is_out_of_memory(error):
         return "error: out of memory; ask for less at once: a shorter duration, a smaller batch_size", 2
     what = " ".join(f"{type(error).__name__}: {error}".split())
     return f"error: {what}; this is a bug: please report it with what `rapgen --debug ...` prints", 1
@@ -107,7 +107,11 @@ def _add_plugin_commands(app: typer.Typer) -> None:
             continue
         try:
             hook = getattr(entry.load(), "rapgen_commands", None)
+        except (Exception, SystemExit):
+            continue  # the registry warns of it when it is used
+        try:
             if hook is not None:
                 hook(app=app)
         except Exception as error:
-            log.debug("plugin '%s' adds no commands: %s", entry.name, error)  # the registry warns of it when used
+            what = " ".join(f"{type(error).__name__}: {error}".split())
+            log.warning("plugin '%s' (%s) adds no commands: %s; update or remove it", entry.name, entry.dist.name, what)

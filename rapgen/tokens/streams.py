@@ -92,12 +92,12 @@ def make_model(recipe: Recipe, streams: StageStreams) -> TokenLM:
 
 def block_frames(settings: TokenStage, target: TokenSpec) -> int:
     """Frames of a block of FINE; 1 for the other stages."""
-    return max(1, round(settings.block_s * target.frame_rate)) if isinstance(settings, FineStage) else 1
+    return target.frames(settings.block_s) if isinstance(settings, FineStage) else 1
 
 
 def crop_frames(settings: TokenStage, target: TokenSpec) -> int:
     """Frames of a training crop."""
-    return max(2, round(settings.crop_s * target.frame_rate))
+    return target.frames(settings.crop_s)
 
 
 def batch(

@@ -88,7 +88,8 @@ def prepare_audio(run: Run, report: Reporter) -> None:
 
 def prepare_tokens(run: Run, report: Reporter) -> Parts:
     """Fit what is fitted, tokenize both splits, and give the frozen parts."""
-    parts = load_parts(run.folder, run.recipe, need=("codec", "mulan"))
+    trained = [key for key, part in build_parts(run.recipe).items() if isinstance(part.component, Trainable)]
+    parts = load_parts(run.folder, run.recipe, need=tuple(trained))
     _fit_parts(run, parts, report)
     for split in SPLITS:
         tokenize(Shards(run.audio(split)), parts, run.tokens(split), report=report.work(f"{split} tokens"))
