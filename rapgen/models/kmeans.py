@@ -79,7 +79,7 @@ class Clusters:
         self._state: dict[str, Tensor] = {}
 
     def fit(self, batches: Iterable[Tensor], *, seed: int) -> None:
-        """Learn from at most 60,000 rows of batches f32 [n, D], drawn evenly in one pass; ModelError where none come."""
+        """Learn from at most 60,000 rows of batches f32 [n, D], seen once; ModelError where there are none."""
         rows = draw_rows(batches, _MAX_ROWS, seed=seed)
         if not len(rows):
             raise ModelError(f"{self._who} got no clips to learn from: prepare a dataset first")
