@@ -65,7 +65,7 @@ class FrozenEncoder(TextEncoder):
         return self._checkpoint.licence
 
     def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """B texts -> (f32 [B, L, dim], bool [B, L]); texts are cut at 256 tokens, or fewer where the model has fewer."""
+        """B texts -> (f32 [B, L, dim], bool [B, L]); texts are cut at 256 tokens, or what the model has places for."""
         import torch
 
         ids, mask = (t.to(self._device) for t in self.tokenize(texts))
@@ -148,8 +148,10 @@ class TunedEncoder(FrozenEncoder):
 
 def _read_model(checkpoint: Checkpoint) -> TextModel:
     from rapgen.models.pretrained import TextModel
+    from rapgen.weights import reading
 
-    config, model_class = _classes(checkpoint.who, checkpoint.config)
+    with reading(checkpoint.who, checkpoint.folder / "config.json"):
+        config, model_class = _classes(checkpoint.who, checkpoint.config)
     return TextModel(checkpoint.load(model_class, config))
 
 
@@ -163,23 +165,24 @@ def _new_model(who: str, tree: dict[str, Any]) -> TextModel:
 
 
 def _classes(who: str, tree: dict[str, Any]) -> tuple[Any, Any]:
-    """The config as an object, and the class of its encoder; PluginError where there is no text encoder of that kind."""
+    """The config as an object, and its encoder's class; PluginError where there is no text encoder of that kind."""
     from rapgen.models.pretrained import quiet_transformers
 
     with quiet_transformers():
         from transformers import CONFIG_MAPPING, MODEL_FOR_TEXT_ENCODING_MAPPING, MODEL_MAPPING
 
-        kind = tree.get("model_type")
-        config = CONFIG_MAPPING[kind].from_dict(tree) if kind in CONFIG_MAPPING else None
-        model_class = MODEL_FOR_TEXT_ENCODING_MAPPING.get(type(config), None)
-        if model_class is None and not getattr(config, "is_encoder_decoder", True):
-            model_class = MODEL_MAPPING.get(type(config), None)
-    if getattr(model_class, "main_input_name", "") != "input_ids" or not hasattr(config, "hidden_size"):
-        raise PluginError(
-            f"{who}: its checkpoint is a '{kind}', which is no text encoder that this transformers has; "
-            "set `model` and `path` to one as BERT, RoBERTa or T5"
-        )
-    return config, model_class
+        kind = str(tree.get("model_type"))
+        if kind in CONFIG_MAPPING:
+            config = CONFIG_MAPPING[kind].from_dict(tree)
+            found = MODEL_FOR_TEXT_ENCODING_MAPPING.get(type(config), None)
+            if found is None and not config.is_encoder_decoder:
+                found = MODEL_MAPPING.get(type(config), None)
+            if getattr(found, "main_input_name", "") == "input_ids" and hasattr(config, "hidden_size"):
+                return config, found
+    raise PluginError(
+        f"{who}: its checkpoint is a '{kind}', which is no text encoder that this transformers has; "
+        "set `model` and `path` to one as BERT, RoBERTa or T5"
+    )
 
 
 def _read_tokenizer(checkpoint: Checkpoint, model: TextModel) -> Tokenizer:

@@ -172,7 +172,9 @@ class _Features:
             self.receptive_field, self.hop_length = _frame(config, self._extractor)
             layers = int(config.num_hidden_layers)
         if layer > layers:
-            raise PluginError(f"{checkpoint.who}: {checkpoint.folder} has {layers} layers; set `layer` to 1 .. {layers}")
+            raise PluginError(
+                f"{checkpoint.who}: {checkpoint.folder} has {layers} layers; set `layer` to 1 .. {layers}"
+            )
         config.num_hidden_layers = layer  # those above are not read
         self._model = checkpoint.load(model_class, config).requires_grad_(False)
         self._outputs: list[Any] = []

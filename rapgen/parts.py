@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from rapgen import __version__
 from rapgen.errors import MismatchError, ModelError, PluginError, RecipeError
 from rapgen.files import write_tensors
-from rapgen.interfaces import Fittable, Identity, TokenSpec, Trainable
+from rapgen.interfaces import Fittable, Identity, TokenSpec, Trainable, TunableTextEncoder
 from rapgen.models.mulan import build_mulan
 from rapgen.registry import build, is_location, lasting_options, option_schema, registry
 from rapgen.schema import STAGES, MuLaN, Node, Recipe
@@ -42,7 +43,7 @@ class Part:
     @property
     def learns(self) -> bool:
         """Whether the part must be trained or fitted before it is of use."""
-        return isinstance(self.component, Fittable | Trainable)
+        return isinstance(self.component, Fittable | Trainable | TunableTextEncoder)
 
     @property
     def is_external(self) -> bool:
@@ -209,10 +210,15 @@ def load_parts(folder: Path, recipe: Recipe, *, need: tuple[str, ...] | None = N
 
 def _maker(key: str) -> str:
     """The stage that makes a part."""
-    return key if key in ("codec", "mulan") else "semantic"
+    return {"codec": "codec", "mulan": "mulan", "text_encoder": "mulan"}.get(key, "semantic")
 
 
 # ---------------------------------------------------------------------------------------- identities
+
+
+def untrained(part: Part) -> Part:
+    """The part by its options alone, for what is in training with it: its state changes from step to step."""
+    return dataclasses.replace(part, component=SimpleNamespace(state=dict))
 
 
 def identity_from_json(tree: Mapping[str, Any]) -> Identity:

@@ -131,6 +131,31 @@ class MuLaN(nn.Module):
         return -terms.masked_fill(ignored, 0.0).sum() / len(terms), logs
 
 
+class TunedMuLaN(nn.Module):
+    """MuLaN with the text encoder under it, trained as one.
+
+    Each text of a batch is encoded once, so that clips which share it have equal features; for the same reason the
+    encoder is trained without dropout.
+    """
+
+    def __init__(self, mulan: MuLaN, text_module: nn.Module) -> None:
+        super().__init__()
+        self.mulan = mulan
+        self.text_module = text_module
+
+    def train(self, mode: bool = True) -> TunedMuLaN:
+        """As ever, but for the text encoder's dropout."""
+        super().train(mode)
+        self.text_module.eval()
+        return self
+
+    def forward(self, audio: Tensor, ids: Tensor, mask: Tensor, text: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """As MuLaN's, of f32 [B, C, S], the texts int64 and bool [N, L], and each clip's place among them, int64 [B]."""
+        features = _masked_mean(self.text_module(ids, mask).float(), mask)
+        loss, logs = self.mulan(audio, features[text])
+        return loss, logs
+
+
 class MuLaNEmbedQuantizer(nn.Module):
     """Residual vector quantization of MuLaN's space: fitted on audio, used on audio and on text.
 

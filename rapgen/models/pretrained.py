@@ -142,7 +142,7 @@ def _has_weights(folder: Path) -> bool:
 
 
 class TextModel(nn.Module):
-    """An encoder of transformers, from token ids to vectors: BERT and its kin, or the encoder half of T5 and its kin."""
+    """An encoder of transformers, from token ids to vectors: one as BERT, or the first half of one as T5."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()

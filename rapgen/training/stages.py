@@ -12,10 +12,10 @@ from torch import Tensor
 from rapgen.audio.io import from_pcm16
 from rapgen.checkpoint import find_model, stage_weights
 from rapgen.errors import MismatchError, PluginError
-from rapgen.interfaces import Trainable
-from rapgen.models.mulan import MuLaN
+from rapgen.interfaces import Trainable, TunableTextEncoder
+from rapgen.models.mulan import MuLaN, TunedMuLaN
 from rapgen.models.token_lm import StreamEmbedding, TokenLM
-from rapgen.parts import Parts, full
+from rapgen.parts import Parts, full, untrained
 from rapgen.schema import TokenStage, Training
 from rapgen.tokens.batches import draw_clips, draw_frames, generator
 from rapgen.tokens.collect import AUDIO
@@ -115,18 +115,21 @@ def _codec_stage(run: Run, parts: Parts) -> Stage:
 
 def _mulan_stage(run: Run, parts: Parts) -> Stage:
     model: MuLaN = parts["mulan"].component.module
+    text_encoder, encoder = parts["text_encoder"], parts["text_encoder"].component
     settings, seed = run.recipe.stages.mulan, run.recipe.seed
     crop = round(settings.crop_s * model.sample_rate)
+    is_tuned = isinstance(encoder, TunableTextEncoder)
 
     def batches(shards: Shards) -> Callable[[int], Arguments]:
         lengths = shards.lengths(AUDIO)
-        features, first = caption_features(model, shards)
+        texts, place, first = captions(shards)
+        read = _tokens(encoder, texts) if is_tuned else _features(model, texts)
 
-        def draw(number: int) -> tuple[Tensor, Tensor]:
+        def draw(number: int) -> Arguments:
             clips, frames = _draw(shards, lengths, settings, crop, seed, "mulan", number)
             rng = generator(seed, "mulan", "caption", number)
-            captions = first[clips] + (rng.random(len(clips)) * np.diff(first)[clips]).astype(np.int64)
-            return _audio(shards, clips, frames), features[captions]
+            drawn = first[clips] + (rng.random(len(clips)) * np.diff(first)[clips]).astype(np.int64)
+            return _audio(shards, clips, frames), *read(place[drawn])
 
         return draw
 
@@ -134,22 +137,38 @@ def _mulan_stage(run: Run, parts: Parts) -> Stage:
     return Stage(
         name="mulan",
         settings=settings,
-        model=model,
+        model=TunedMuLaN(model, encoder.text_module()) if is_tuned else model,
         batch=batches(train),
         valid_batches=_valid(batches(valid), valid, settings),
-        parts={"text_encoder": parts["text_encoder"]},
+        parts={"text_encoder": untrained(text_encoder) if is_tuned else text_encoder},
         recipe_sha256=run.recipe.sha256,
     )
 
 
-def caption_features(model: MuLaN, shards: Shards) -> tuple[Tensor, np.ndarray]:
-    """All captions, encoded once: f32 [N, text_dim], and where each clip's start: int64 [clips + 1]."""
-    captions = [a.captions or ("",) for a in shards.annotations]
-    texts = [text for own in captions for text in own]
-    distinct = sorted(set(texts), key=len)  # texts of one length pad each other least
-    place = {text: number for number, text in enumerate(distinct)}
-    features = model.encode_text(distinct)[[place[text] for text in texts]]
-    return features, np.cumsum([0, *map(len, captions)])
+def captions(shards: Shards) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """All texts that differ, which of them each caption is, and where each clip's captions start: int64 [clips + 1]."""
+    own = [a.captions or ("",) for a in shards.annotations]
+    texts = sorted({text for each in own for text in each}, key=len)  # texts of one length pad each other least
+    number = {text: n for n, text in enumerate(texts)}
+    return texts, np.array([number[text] for each in own for text in each]), np.cumsum([0, *map(len, own)])
+
+
+def _features(model: MuLaN, texts: list[str]) -> Callable[[np.ndarray], Arguments]:
+    """What MuLaN is given of the texts with certain numbers: all are encoded once."""
+    features = model.encode_text(texts)
+    return lambda numbers: (features[numbers],)
+
+
+def _tokens(encoder: TunableTextEncoder, texts: list[str]) -> Callable[[np.ndarray], Arguments]:
+    """What TunedMuLaN is given of the texts with certain numbers: each once, and where each went."""
+    ids, mask = encoder.tokenize(texts)
+
+    def read(numbers: np.ndarray) -> Arguments:
+        own, place = np.unique(numbers, return_inverse=True)
+        length = int(mask[own].sum(1).max())
+        return ids[own, :length], mask[own, :length], torch.from_numpy(place)
+
+    return read
 
 
 def _draw(
