@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from rapgen.models.pretrained import Checkpoint, TextModel
 
 _MAX_TOKENS = 256
+_VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
 _MODEL = "model."  # prefix of the weights' names in a fine-tuned encoder's state
 
 
@@ -43,7 +51,7 @@ def hf(
     """
     from rapgen.models.pretrained import Checkpoint
 
-    checkpoint = Checkpoint("text_encoder 'hf'", model, path and path.expanduser(), "tokenizer_config.json")
+    checkpoint = Checkpoint("text_encoder 'hf'", model, path and path.expanduser(), _VOCABULARIES)
     return (TunedEncoder if fine_tune else FrozenEncoder)(checkpoint, dim)
 
 
@@ -81,12 +89,12 @@ class FrozenEncoder(TextEncoder):
         return torch.tensor([word.ids for word in words]), mask.bool()
 
     def state(self) -> dict[str, Tensor]:
-        """`weights_sha256` uint8 [32], over weights and tokenizer."""
+        """`weights_sha256` uint8 [32], over weights and vocabulary."""
         from rapgen.models.pretrained import weights_sha256
 
         if self._sha256 is None:
             model, tokenizer = self._load()
-            self._sha256 = weights_sha256(model, tokenizer.to_str().encode())
+            self._sha256 = weights_sha256(model, json.dumps(tokenizer.get_vocab(), sort_keys=True).encode())
         return {"weights_sha256": self._sha256}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
@@ -152,6 +160,7 @@ def _read_model(checkpoint: Checkpoint) -> TextModel:
 
     with reading(checkpoint.who, checkpoint.folder / "config.json"):
         config, model_class = _classes(checkpoint.who, checkpoint.config)
+    checkpoint.check_files()
     return TextModel(checkpoint.load(model_class, config))
 
 

@@ -54,7 +54,7 @@ def hubert(
     """
     from rapgen.models.pretrained import Checkpoint
 
-    checkpoint = Checkpoint("semantic 'hubert'", model, path and path.expanduser(), "preprocessor_config.json")
+    checkpoint = Checkpoint("semantic 'hubert'", model, path and path.expanduser(), ("preprocessor_config.json",))
     return Hubert(checkpoint, layer, TokenSpec(codebook_size, 1, sample_rate, hop_length))
 
 
@@ -212,6 +212,7 @@ def _classes(checkpoint: Checkpoint) -> tuple[Any, Any, Any]:
             f"{checkpoint.who}: {checkpoint.folder} is a MERT with {strange[0]}, which needs code of its own that is "
             "never run; take one that is a HuBERT in all but name, as m-a-p/MERT-v1-95M"
         )
+    checkpoint.check_files()
     with quiet_transformers():
         import transformers
 

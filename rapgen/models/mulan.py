@@ -150,7 +150,7 @@ class TunedMuLaN(nn.Module):
         return self
 
     def forward(self, audio: Tensor, ids: Tensor, mask: Tensor, text: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """As MuLaN's, of f32 [B, C, S], the texts int64 and bool [N, L], and each clip's place among them, int64 [B]."""
+        """As MuLaN's, of f32 [B, C, S], texts as int64 and bool [N, L], and which of them is each clip's, int64 [B]."""
         features = _masked_mean(self.text_module(ids, mask).float(), mask)
         loss, logs = self.mulan(audio, features[text])
         return loss, logs

@@ -30,22 +30,19 @@ _SPARE = ("masked_spec_embed", "pooler.")  # weights that only training or a hea
 class Checkpoint:
     """A checkpoint by its hub id `model`, or the folder `path` that it lies in. Nothing is read before it is asked for.
 
-    `who` names the component in errors; `needs` is a file beside the weights without which a copy is of no use.
+    `who` names the component in errors; of the files that `needs` names, one must lie beside the weights.
     """
 
     who: str
     model: str
     path: Path | None
-    needs: str
+    needs: tuple[str, ...]
 
     def __post_init__(self) -> None:
         if find_spec("transformers") is None:
             raise ModuleNotFoundError("No module named 'transformers'", name="transformers")
-        if self.path is not None and not (self.path / "config.json").is_file():
-            raise PluginError(
-                f"{self.who}: no config.json in {self.path}; set `path` to the folder of a transformers checkpoint, "
-                f"or leave it out to take '{self.model}' from the hub"
-            )
+        if self.path is not None:
+            self._check_file(self.path, ("config.json",))
 
     @cached_property
     def folder(self) -> Path:
@@ -71,19 +68,35 @@ class Checkpoint:
         except (OSError, IndexError, KeyError, TypeError, UnicodeDecodeError, yaml.YAMLError):
             return None
 
-    def load(self, model_class: Any, config: Any, **options: Any) -> Any:
+    def check_files(self) -> None:
+        """PluginError where nothing of what it `needs` beside the weights is there."""
+        self._check_file(self.folder, self.needs)
+
+    def load(self, model_class: Any, config: Any) -> Any:
         """The model in fp32, evaluating. Raises PluginError where the weights are damaged or another model's."""
         with reading(self.who, self.folder), quiet_transformers():
             model, report = model_class.from_pretrained(
-                self.folder, config=config, output_loading_info=True, local_files_only=True, **options
+                self.folder,
+                config=config,
+                output_loading_info=True,
+                local_files_only=True,
+                ignore_mismatched_sizes=True,
             )
-        missing = sorted(name for name in report["missing_keys"] if not name.startswith(_SPARE))
-        if missing:
+        names = [*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])]
+        wrong = sorted(name for name in names if not name.startswith(_SPARE))
+        if wrong:
             raise PluginError(
-                f"{self.who}: the weights in {self.folder} lack {len(missing)} of the tensors that its config.json "
-                f"asks for ({missing[0]}, ...): it is incomplete or another model's; fetch it anew"
+                f"{self.who}: the weights in {self.folder} lack {len(wrong)} of the tensors that its config.json asks "
+                f"for ({wrong[0]}, ...): they are not whole or another model's; fetch it anew"
             )
         return model.float().eval()
+
+    def _check_file(self, folder: Path, names: tuple[str, ...]) -> None:
+        if not _has_one(folder, names):
+            raise PluginError(
+                f"{self.who}: no {names[0]} in {folder}; set `path` to the folder of a transformers checkpoint with "
+                f"all its files, or leave it out to take '{self.model}' from the hub"
+            )
 
     def _fetched(self) -> Path:
         from huggingface_hub import HfApi, snapshot_download
@@ -112,15 +125,20 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def weights_sha256(module: nn.Module, more: bytes = b"") -> Tensor:
-    """uint8 [32]: hash over a module's sorted state and `more`. It stands for weights too many to be stored again."""
-    digest = hashlib.sha256(more)
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+    """uint8 [32]: hash over a module's tensors and `more`. It stands for weights too many to be stored again.
+
+    Names are left out, and with them the order: they change from one transformers to the next.
+    """
+    digests = []
+    for value in module.state_dict().values():
+        digest = hashlib.sha256(f"{value.dtype} {tuple(value.shape)}\n".encode())
         digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data if value.numel() else b"")
-    return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
+        digests.append(digest.digest())
+    whole = hashlib.sha256(b"".join(sorted(digests)) + more)
+    return torch.frombuffer(bytearray(whole.digest()), dtype=torch.uint8)
 
 
-def _cached(model: str, needs: str) -> Path | None:
+def _cached(model: str, needs: tuple[str, ...]) -> Path | None:
     """Where the hub's cache holds all of a model, so that a second start asks no network; None where it does not."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
@@ -130,7 +148,11 @@ def _cached(model: str, needs: str) -> Path | None:
     except HFValidationError:  # no name that the hub could know; fetching tells
         return None
     folder = Path(config).parent if isinstance(config, str) else None
-    return folder if folder and (folder / needs).is_file() and _has_weights(folder) else None
+    return folder if folder and _has_one(folder, needs) and _has_weights(folder) else None
+
+
+def _has_one(folder: Path, names: tuple[str, ...]) -> bool:
+    return any((folder / name).is_file() for name in names)
 
 
 def _has_weights(folder: Path) -> bool:
