@@ -63,7 +63,7 @@ class Hubert(SemanticTokenizer):
 
     So memory is bounded, and a token depends on its window and 2.5 s around it alone (the transformer hears all of
     both): not on the batch, and not on what follows later. A piece of audio that begins at a multiple of 10 s has the
-    whole's tokens, bit for bit, from its second window to the last one that is followed by 2.5 s.
+    whole's tokens, bit for bit, from its second window to the last one that is followed by 2.5 s and a frame.
     """
 
     def __init__(self, checkpoint: Checkpoint, layer: int, spec: TokenSpec) -> None:
@@ -173,7 +173,7 @@ class _Features:
             layers = int(config.num_hidden_layers)
         if layer > layers:
             raise PluginError(
-                f"{checkpoint.who}: {checkpoint.folder} has {layers} layers; set `layer` to 1 .. {layers}"
+                f"{checkpoint.who}: {checkpoint.folder} has {layers} layers, not {layer}; set `layer` to 1 .. {layers}"
             )
         config.num_hidden_layers = layer  # those above are not read
         self._model = checkpoint.load(model_class, config).requires_grad_(False)

@@ -13,7 +13,13 @@ from rapgen.models.pretrained import quiet_transformers
 
 LAYERS = 3
 DIM = 16
-_SIZES = {"hidden_size": DIM, "num_hidden_layers": LAYERS, "num_attention_heads": 2, "intermediate_size": 24}
+_SIZES = {
+    "hidden_size": DIM,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "initializer_range": 0.3,  # so that a layer changes what it is given
+}
 _CONVS = {"conv_dim": [8] * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
 _WORDS = [
     *("<pad>", "<s>", "</s>", "<unk>", *"0123456789,.#abcdefg"),
