@@ -209,7 +209,7 @@ def _read_tokenizer(checkpoint: Checkpoint, model: TextModel) -> Tokenizer:
             "tokenizer's files too"
         )
     tokenizer: Tokenizer = found.backend_tokenizer
-    places = getattr(model.model.config, "max_position_embeddings", _MAX_TOKENS)
+    places = getattr(model.model.config, "max_position_embeddings", _MAX_TOKENS + 2) - 2  # RoBERTa leaves two empty
     tokenizer.enable_truncation(min(_MAX_TOKENS, found.model_max_length, places))
     tokenizer.enable_padding(pad_id=found.pad_token_id, pad_token=found.pad_token)
     return tokenizer

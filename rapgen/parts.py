@@ -238,10 +238,11 @@ def compare(stored: Identity, current: Identity, where: str, part: Part) -> None
     An option that the stored identity lacks is taken at today's default.
     """
     options = {**_defaults(part), **stored.options}
-    for name in ("role", "name", "distribution", "spec", "state_sha256"):
+    for name in ("role", "name", "distribution", "spec"):
         _same(name, getattr(stored, name), getattr(current, name), where)
     for name in sorted(options.keys() | current.options.keys()):
         _same(f"option '{name}'", options.get(name), current.options.get(name), where)
+    _same("state_sha256", stored.state_sha256, current.state_sha256, where)  # last: an option may be why
     if stored.version != current.version:
         log.warning("%s was made with %s %s, this is %s", where, stored.name, stored.version, current.version)
 

@@ -168,7 +168,8 @@ class TextModel(nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self.model = model.get_encoder() if model.config.is_encoder_decoder else model
+        # T5 keeps its encoder's table under a second name, for the decoder's sake.
+        self.model = model.encoder if hasattr(model, "shared") else model
         if getattr(self.model, "pooler", None) is not None:
             self.model.pooler = None  # a head that checkpoints need not have, and that no vector passes
 
