@@ -21,14 +21,7 @@ if TYPE_CHECKING:
     from rapgen.models.pretrained import Checkpoint, TextModel
 
 _MAX_TOKENS = 256
-_VOCABULARIES = (
-    "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "tokenizer.model",
-)
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
 _MODEL = "model."  # prefix of the weights' names in a fine-tuned encoder's state
 
 
@@ -145,13 +138,13 @@ class TunedEncoder(FrozenEncoder):
         """Needs no checkpoint. Raises KeyError, ValueError or RuntimeError where `state` is no encoder's."""
         from tokenizers import Tokenizer
 
-        self._config = json.loads(_to_text(state["config"]))
-        model = self._loaded[0] if self._loaded else _new_model(self._checkpoint.who, self._config)
+        config = json.loads(_to_text(state["config"]))
+        model = self._loaded[0] if self._loaded else _new_model(self._checkpoint.who, config)
         if model.dim != self.dim:
             raise ValueError(f"vectors of {model.dim}, not {self.dim}")
         model.load_state_dict({n.removeprefix(_MODEL): v for n, v in state.items() if n.startswith(_MODEL)})
         model.to(self._device).eval().requires_grad_(False)
-        self._loaded = model, Tokenizer.from_str(_to_text(state["tokenizer"]))
+        self._loaded, self._config = (model, Tokenizer.from_str(_to_text(state["tokenizer"]))), config
 
 
 def _read_model(checkpoint: Checkpoint) -> TextModel:
@@ -170,7 +163,7 @@ def _new_model(who: str, tree: dict[str, Any]) -> TextModel:
 
     config, model_class = _classes(who, tree)
     with quiet_transformers():
-        return TextModel(model_class(config))
+        return TextModel(model_class(config)).float()
 
 
 def _classes(who: str, tree: dict[str, Any]) -> tuple[Any, Any]:

@@ -148,7 +148,8 @@ def _mulan_stage(run: Run, parts: Parts) -> Stage:
 def captions(shards: Shards) -> tuple[list[str], np.ndarray, np.ndarray]:
     """All texts that differ, which of them each caption is, and where each clip's captions start: int64 [clips + 1]."""
     own = [a.captions or ("",) for a in shards.annotations]
-    texts = sorted({text for each in own for text in each}, key=len)  # texts of one length pad each other least
+    # Texts of one length pad each other least; a set's own order changes from process to process.
+    texts = sorted({text for each in own for text in each}, key=lambda text: (len(text), text))
     number = {text: n for n, text in enumerate(texts)}
     return texts, np.array([number[text] for each in own for text in each]), np.cumsum([0, *map(len, own)])
 
