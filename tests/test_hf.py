@@ -27,8 +27,9 @@ from rapgen.models.pretrained import quiet_transformers
 from rapgen.parts import build_parts, full, half, load_parts, part_path
 from rapgen.recipe import load_recipe, parse_recipe
 from rapgen.registry import build, lasting_options
+from rapgen.tokens.shards import Shards
 from rapgen.training.run import Run
-from rapgen.training.stages import make_stage
+from rapgen.training.stages import captions, make_stage
 from rapgen_plugins.minilm import minilm
 
 TEXTS = ["boom bap, 90 bpm", "trap", "", "dark drill beat at 142 bpm in c# minor " * 20]
@@ -315,6 +316,8 @@ def test_texts_that_clips_share_are_encoded_once(
     tree = short(toy_recipe, node(folders["bert"], fine_tune=True))
     train_toy(tmp_path, tree, ("mulan",))
     run = Run(tmp_path, parse_recipe(tree, "toy.yaml"))
+    texts, _, _ = captions(Shards(run.audio("train")))
+    assert texts == sorted(texts, key=lambda text: (len(text), text))  # in this process as in any other
     stage = make_stage(run, "mulan", build_parts(run.recipe))
     audio, ids, mask, text = stage.batch(0)
     assert len(audio) == len(text) == 8
