@@ -13,7 +13,7 @@ from rapgen.errors import RecipeError
 from rapgen.hookspecs import Register, hookimpl
 from rapgen.interfaces import AudioCodec, TokenSpec
 from rapgen.models.chunks import chunked
-from rapgen.models.pretrained import PretrainedCodec, Weights
+from rapgen.models.pretrained_codec import PretrainedCodec, Weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

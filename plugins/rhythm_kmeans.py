@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from rapgen.errors import ModelError, RecipeError
+from rapgen.errors import RecipeError
 from rapgen.hookspecs import Register, hookimpl
 from rapgen.interfaces import Clip, SemanticTokenizer, TokenSpec
 
@@ -23,7 +23,6 @@ _MEL_FLOOR = -8.0  # ln, -70 dB: under it, rises are noise
 _CHROMA_FLOOR = 1e-2  # of the magnitude: what is softer is no harmony
 _GROUPS = {"mel": _NUM_MELS, "onset": _STEPS * len(_ONSET_BANDS), "chroma": 12}
 _WEIGHTS = {"mel": 1.0, "onset": 1.5, "chroma": 1.0}  # rhythm first: sound is the codec's concern
-_MAX_FRAMES = 60_000  # that k-means sees
 
 
 @hookimpl
@@ -44,64 +43,42 @@ class RhythmKMeans(SemanticTokenizer):
     """A token depends on its frame and less than two frames to either side; around the audio is silence."""
 
     def __init__(self, spec: TokenSpec) -> None:
+        from rapgen.models.kmeans import Clusters
+
         self.spec = spec
         self._device: torch.device | str = "cpu"
-        self._state: dict[str, Tensor] = {}
+        self._clusters = Clusters("rhythm-kmeans", spec.codebook_size, weights=_weights())
 
     def fit(self, clips: Iterable[Clip], *, seed: int) -> None:
-        """Learn scale and clusters from at most 60,000 frames, drawn evenly from all clips in one pass.
-
-        Clips of another rate are resampled. Raises ModelError where there are no clips.
-        """
-        import torch
-
-        from rapgen.audio.rate import to_rate
-        from rapgen.models.kmeans import kmeans
-
-        generator = torch.Generator().manual_seed(seed)
-        kept = torch.empty(0, sum(_GROUPS.values()))
-        keys = torch.empty(0)
-        for clip in clips:
-            audio = to_rate(torch.from_numpy(clip.audio).unsqueeze(0), clip.sample_rate, self.spec.sample_rate)
-            features = self._features(audio).squeeze(0).cpu()
-            kept = torch.cat([kept, features])
-            keys = torch.cat([keys, torch.rand(len(features), generator=generator)])
-            if len(keys) > 2 * _MAX_FRAMES:
-                kept, keys = _lowest(kept, keys)
-        if not len(kept):
-            raise ModelError("rhythm-kmeans got no clips to learn from: prepare a dataset first")
-        kept, _ = _lowest(kept, keys)
-        mean, std = kept.mean(0), kept.std(0, unbiased=False).clamp(min=1e-4)
-        centroids = kmeans((kept - mean) / std * _weights(), self.spec.codebook_size, seed=seed)
-        self.load_state({"centroids": centroids, "mean": mean, "std": std})
+        """Learn scale and clusters; clips of another rate are resampled. Raises ModelError where there are no clips."""
+        self._clusters.fit((self._clip_features(clip) for clip in clips), seed=seed)
 
     def encode(self, audio: Tensor) -> Tensor:
         """f32 [B, C, S] -> int64 [B, ceil(S / hop), 1]; raises ModelError before `fit`."""
-        from rapgen.models.kmeans import nearest
-
-        if not self._state:
-            raise ModelError("rhythm-kmeans is not fitted: run `rapgen semantic train`")
         features = self._features(audio.to(self._device))
-        scaled = (features - self._state["mean"]) / self._state["std"] * _weights().to(self._device)
-        return nearest(scaled.flatten(0, 1), self._state["centroids"])[1].view(*features.shape[:2], 1)
+        return self._clusters.tokens(features.flatten(0, 1)).view(*features.shape[:2], 1)
 
     def state(self) -> dict[str, Tensor]:
         """Centroids f32 [codebook_size, D], mean and std f32 [D]; empty before `fit`."""
-        return dict(self._state)
+        return self._clusters.state()
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Raises KeyError or ValueError where names or shapes differ."""
-        size = sum(_GROUPS.values())
-        shapes = {"centroids": (self.spec.codebook_size, size), "mean": (size,), "std": (size,)}
-        for name, shape in shapes.items():
-            if state[name].shape != shape:
-                raise ValueError(f"{name} has shape {tuple(state[name].shape)}, not {shape}")
-        self._state = {name: state[name].to(self._device) for name in shapes}
+        self._clusters.load_state(state)
 
     def to(self, device: torch.device | str) -> None:
         """Encode on `device` from now on."""
         self._device = device
-        self._state = {name: tensor.to(device) for name, tensor in self._state.items()}
+        self._clusters.to(device)
+
+    def _clip_features(self, clip: Clip) -> Tensor:
+        """f32 [F, D] of a clip at any rate."""
+        import torch
+
+        from rapgen.audio.rate import to_rate
+
+        audio = to_rate(torch.from_numpy(clip.audio).unsqueeze(0), clip.sample_rate, self.spec.sample_rate)
+        return self._features(audio).squeeze(0).cpu()
 
     def _features(self, audio: Tensor) -> Tensor:
         """f32 [B, C, S] -> f32 [B, F, D]: log-mel means, onsets by step and band, chroma."""
@@ -157,9 +134,3 @@ def _weights() -> Tensor:
     import torch
 
     return torch.cat([torch.full((size,), _WEIGHTS[name] / size**0.5) for name, size in _GROUPS.items()])
-
-
-def _lowest(rows: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows of the lowest random keys, in the order of the keys: an even draw from all rows seen."""
-    order = keys.argsort()[:_MAX_FRAMES]
-    return rows[order], keys[order]

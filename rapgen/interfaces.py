@@ -245,6 +245,19 @@ class TextEncoder(Component, Protocol):
         ...
 
 
+@runtime_checkable
+class TunableTextEncoder(Protocol):
+    """A text encoder that trains within MULAN; what comes out is saved with the run."""
+
+    def tokenize(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """B texts -> (int64 [B, L], bool [B, L] True where a token stands, from the left)."""
+        ...
+
+    def text_module(self) -> torch.nn.Module:
+        """What is trained, and what `encode` uses: `module(*tokenize(texts))` gives f32 [B, L, dim]."""
+        ...
+
+
 class Conditioner(Component, Protocol):
     """Prompts and clips to tokens that a stage listens to: a prefix or a frame-aligned stream, told by `spec`.
 

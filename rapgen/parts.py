@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from rapgen import __version__
 from rapgen.errors import MismatchError, ModelError, PluginError
 from rapgen.files import write_tensors
-from rapgen.interfaces import Fittable, Identity, TokenSpec, Trainable
+from rapgen.interfaces import Fittable, Identity, TokenSpec, Trainable, TunableTextEncoder
 from rapgen.models.mulan import build_mulan
 from rapgen.registry import build, is_location, lasting_options, option_schema, registry
 from rapgen.schema import STAGES, MuLaN, Node, Recipe
@@ -42,7 +43,7 @@ class Part:
     @property
     def learns(self) -> bool:
         """Whether the part must be trained or fitted before it is of use."""
-        return isinstance(self.component, Fittable | Trainable)
+        return isinstance(self.component, Fittable | Trainable | TunableTextEncoder)
 
     @property
     def is_external(self) -> bool:
@@ -213,10 +214,17 @@ def load_parts(folder: Path, recipe: Recipe, *, need: tuple[str, ...] | None = N
 
 def _maker(key: str, part: Part) -> str:
     """The stage that makes a part: its own where it trains in the loop, else the first that needs it fitted."""
+    if isinstance(part.component, TunableTextEncoder):
+        return "mulan"
     return key if isinstance(part.component, Trainable) else "semantic"
 
 
 # ---------------------------------------------------------------------------------------- identities
+
+
+def untrained(part: Part) -> Part:
+    """The part by its options alone, for what is in training with it: its state changes from step to step."""
+    return dataclasses.replace(part, component=SimpleNamespace(state=dict))
 
 
 def identity_from_json(tree: Mapping[str, Any]) -> Identity:
@@ -235,11 +243,12 @@ def compare(stored: Identity, current: Identity, where: str, part: Part) -> None
 
     An option that the stored identity lacks is taken at today's default.
     """
-    for name in ("role", "name", "distribution", "spec", "state_sha256"):
+    for name in ("role", "name", "distribution", "spec"):
         _same(name, getattr(stored, name), getattr(current, name), where)
     options = {**_defaults(part), **stored.options}
     for name in sorted(options.keys() | current.options.keys()):
         _same(f"option '{name}'", options.get(name), current.options.get(name), where)
+    _same("state_sha256", stored.state_sha256, current.state_sha256, where)  # last: an option may be why
     if stored.version != current.version:
         log.warning("%s was made with %s %s, this is %s", where, stored.name, stored.version, current.version)
 

@@ -26,23 +26,34 @@ def read_weights(path: Path, *, who: str) -> Any:
     holds more than tensors and plain values: such a file can run code, and is not opened.
     """
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if not path.is_file():
         raise PluginError(f"{who}: there is no weights file {path}; give the path of one that is there")
-    try:
+    with reading(who, path):
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+@contextmanager
+def reading(who: str, path: Path) -> Iterator[None]:
+    """Around what reads weights from a file or folder: what goes wrong becomes one PluginError.
+
+    Whatever reads them must refuse pickles that hold more than tensors, as safetensors and `weights_only=True` do.
+    """
+    try:
+        yield
+    except (PluginError, MemoryError):
+        raise
     except pickle.UnpicklingError:
         raise PluginError(
             f"{who}: {path} is a pickle that holds more than tensors, and could run code; it is not opened: "
             "give a safetensors file, or a torch file of tensors alone"
         ) from None
-    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
+    except Exception as error:  # what libraries make of a damaged file has no common base
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise PluginError(f"{who}: {path} is damaged or no weights file ({reason}); fetch it anew") from None
+        raise PluginError(f"{who}: {path} is damaged or no weights file ({reason}); fetch it anew") from error
 
 
 def fill(net: nn.Module, weights: Any, *, who: str, path: Path) -> None:

@@ -25,7 +25,7 @@ from rapgen.cli.app import make_app
 from rapgen.cli.generate import _batches
 
 COMMANDS = [
-    *["generate", "train", "export", "doctor", "codec roundtrip", "mulan score"],
+    *["generate", "train", "export", "doctor", "codec roundtrip", "mulan score", "semantic fit"],
     *[f"{stage} {verb}" for stage in ("codec", "mulan", "semantic", "coarse", "fine") for verb in ("train", "info")],
     *[
         "data synth",

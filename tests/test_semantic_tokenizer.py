@@ -95,7 +95,7 @@ def test_state_round_trip(tokenizer: SemanticTokenizer) -> None:
 
 
 def test_errors_say_what_to_do() -> None:
-    with pytest.raises(ModelError, match="rapgen semantic train"):
+    with pytest.raises(ModelError, match="rapgen semantic fit"):
         rhythm_kmeans().encode(drums())
     with pytest.raises(RecipeError, match="hop_length"):
         rhythm_kmeans(hop_length=1921)

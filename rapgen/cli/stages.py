@@ -84,11 +84,28 @@ def train_run(names: tuple[str, ...], run: Run, processes: int) -> None:
         typer.echo(f"trained {', '.join(names)} in {run.folder}")
 
 
+def fit(recipe: RecipeOption = None, run: RunOption = None, set_: SetOption = None) -> None:
+    """Fit the semantic tokenizer on the run's training clips, which training does too when it comes to it.
+
+    \b
+    rapgen semantic fit --recipe base --run runs/mine --set semantic.codebook_size=512
+    """
+    from rapgen.cli.progress import bars
+    from rapgen.training.pipeline import fit_semantic
+
+    chosen = chosen_run(recipe, run, set_)
+    _warn_of_changes(chosen)
+    with bars() as report:
+        is_new = fit_semantic(chosen, report)
+    typer.echo(f"{'fitted' if is_new else 'was fitted before:'} {chosen.recipe.semantic['use']} in {chosen.folder}")
+
+
 def groups() -> dict[str, typer.Typer]:
     """A command group for each stage."""
     made = {name: _group(name, about) for name, about in STAGES.items()}
     made["codec"].command()(models.roundtrip)
     made["mulan"].command()(models.score)
+    made["semantic"].command()(fit)
     return made
 
 

@@ -119,7 +119,7 @@ class MuLaN(nn.Module):
         audio_embeddings, text_embeddings = self.embed_audio(audio), self.text_tower(text_features)
         if self.training:
             audio_embeddings, text_embeddings = gather_rows(audio_embeddings), gather_rows(text_embeddings)
-            text_features = gather_rows(text_features)
+            text_features = gather_rows(text_features.detach())
         with torch.autocast(audio.device.type, enabled=False):  # bf16 cosines tie
             similarity = audio_embeddings @ text_embeddings.T
         is_same = torch.cdist(text_features, text_features, p=math.inf) < _SAME_TEXT
@@ -133,6 +133,31 @@ class MuLaN(nn.Module):
             return contrast, logs
         terms = F.logsigmoid((logits + self.bias) * torch.where(is_pair, 1.0, -1.0))
         return -terms.masked_fill(ignored, 0.0).sum() / len(terms), logs
+
+
+class TunedMuLaN(nn.Module):
+    """MuLaN with the text encoder under it, trained as one.
+
+    Each text of a batch is encoded once, so that clips which share it have equal features; for the same reason the
+    encoder is trained without dropout.
+    """
+
+    def __init__(self, mulan: MuLaN, text_module: nn.Module) -> None:
+        super().__init__()
+        self.mulan = mulan
+        self.text_module = text_module
+
+    def train(self, mode: bool = True) -> TunedMuLaN:
+        """As ever, but for the text encoder's dropout."""
+        super().train(mode)
+        self.text_module.eval()
+        return self
+
+    def forward(self, audio: Tensor, ids: Tensor, mask: Tensor, text: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """As MuLaN's, of f32 [B, C, S], texts as int64 and bool [N, L], and which of them is each clip's, int64 [B]."""
+        features = _masked_mean(self.text_module(ids, mask).float(), mask)
+        loss, logs = self.mulan(audio, features[text])
+        return loss, logs
 
 
 class MuLaNEmbedQuantizer(nn.Module):

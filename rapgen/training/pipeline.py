@@ -9,17 +9,17 @@ import torch
 
 from rapgen.checkpoint import find_model, latest_checkpoint, read_state
 from rapgen.distributed import is_main, main_first, wait_for_all
-from rapgen.errors import ModelError
-from rapgen.interfaces import Clip, Fittable, Trainable
+from rapgen.errors import ModelError, PluginError
+from rapgen.interfaces import Clip, Fittable, Trainable, TunableTextEncoder
 from rapgen.models.mulan import MuLaNPart
-from rapgen.parts import Parts, bind, build_parts, freeze, load_part, load_parts, part_path, save_part
+from rapgen.parts import Part, Parts, bind, build_parts, freeze, load_part, load_parts, part_path, save_part
 from rapgen.schema import STAGES
 from rapgen.tokens.collect import collect, stored_clip
 from rapgen.tokens.shards import Shards
 from rapgen.tokens.tokenize import tokenize
 from rapgen.training.loop import Watch, train
 from rapgen.training.run import SPLITS, Run
-from rapgen.training.stages import make_stage, seed_weights
+from rapgen.training.stages import make_stage, seed_weights, trained_module
 
 GAP_CAPTIONS = 1000  # enough to place the mean of text in MuLaN's space
 
@@ -88,12 +88,42 @@ def prepare_audio(run: Run, report: Reporter) -> None:
 
 def prepare_tokens(run: Run, report: Reporter) -> Parts:
     """Fit what is fitted, tokenize both splits, and give the frozen parts."""
-    trained = [key for key, part in build_parts(run.recipe).items() if isinstance(part.component, Trainable)]
+    trained = [k for k, p in build_parts(run.recipe).items() if isinstance(p.component, Trainable | TunableTextEncoder)]
     parts = load_parts(run.folder, run.recipe, need=tuple(trained))
-    _fit_parts(run, parts, report)
+    for key, part in parts.items():
+        if isinstance(part.component, Fittable) and not part_path(run.folder, key).is_file():
+            _fit(run, key, part, report)
+    bind(parts)
     for split in SPLITS:
         tokenize(Shards(run.audio(split)), parts, run.tokens(split), report=report.work(f"{split} tokens"))
     return parts
+
+
+def fit_semantic(run: Run, report: Reporter) -> bool:
+    """Fit the semantic tokenizer on the run's training clips; False where that was done before.
+
+    Raises PluginError where it learns nothing.
+    """
+    part = build_parts(run.recipe)["semantic"]
+    if not isinstance(part.component, Fittable):
+        raise PluginError(f"semantic '{part.name}' learns nothing from clips; there is nothing to fit")
+    if not (run.folder / "recipe.yaml").is_file():
+        run.save_recipe()
+    take_parts(run)
+    if part_path(run.folder, "semantic").is_file():
+        load_part(run.folder, "semantic", part)
+        return False
+    prepare_audio(run, report)
+    _fit(run, "semantic", part, report)
+    return True
+
+
+def _fit(run: Run, key: str, part: Part, report: Reporter) -> None:
+    """Fit, freeze and save a part that learns from clips outside of the loop."""
+    clips = _clips(Shards(run.audio("train")), report.work(f"fit {key}"))
+    part.component.fit(clips, seed=run.recipe.seed)
+    freeze(part)
+    save_part(run.folder, key, part)
 
 
 def _run_loop(run: Run, name: str, parts: Parts, report: Reporter) -> None:
@@ -112,15 +142,18 @@ def _train_part(run: Run, name: str, report: Reporter) -> None:
 
 
 def _freeze_trained(run: Run, name: str, report: Reporter) -> None:
-    """A part of the run from the averaged weights of its stage's last checkpoint."""
+    """Parts of the run from the averaged weights of a stage's last checkpoint: its own, and a tuned text encoder."""
     parts = build_parts(run.recipe)  # anew, on the CPU and whole: the loop may have spread the trained one
-    component = parts[name].component
+    component, model = parts[name].component, trained_module(name, parts)
     checkpoint = latest_checkpoint(run.stage(name))
     if checkpoint is None:
         raise ModelError(f"{run.stage(name)} has no checkpoint after training; check the disk")
-    component.module.load_state_dict(read_state(checkpoint, "ema"))
-    component.module.eval()
+    model.load_state_dict(read_state(checkpoint, "ema"))
+    model.eval()
     if isinstance(component, MuLaNPart):
+        if isinstance(parts["text_encoder"].component, TunableTextEncoder):
+            freeze(parts["text_encoder"])
+            save_part(run.folder, "text_encoder", parts["text_encoder"])
         _fit_quantizer(run, component, report)
     freeze(parts[name])
     save_part(run.folder, name, parts[name])
@@ -141,18 +174,6 @@ def _fit_quantizer(run: Run, mulan: MuLaNPart, report: Reporter) -> None:
     captions = [a.captions[0] for a in shards.annotations if a.captions][:GAP_CAPTIONS]
     texts = mulan.module.embed_text(captions) if captions else None
     mulan.fit_quantizer(torch.cat(embeddings), seed=run.recipe.seed, text_embeddings=texts)
-
-
-def _fit_parts(run: Run, parts: Parts, report: Reporter) -> None:
-    """Fit, freeze and save the parts that learn from clips outside of the loop."""
-    audio = Shards(run.audio("train"))
-    for key, part in parts.items():
-        if not isinstance(part.component, Fittable) or part_path(run.folder, key).is_file():
-            continue
-        part.component.fit(_clips(audio, report.work(f"fit {key}")), seed=run.recipe.seed)
-        freeze(part)
-        save_part(run.folder, key, part)
-    bind(parts)
 
 
 def _clips(shards: Shards, report: Callable[[int, int], None]) -> Iterator[Clip]:

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rapgen.audio.io import from_pcm16
 from rapgen.checkpoint import find_model, stage_weights
 from rapgen.errors import MismatchError, PluginError
-from rapgen.interfaces import Trainable
-from rapgen.models.mulan import MuLaN
+from rapgen.interfaces import Trainable, TunableTextEncoder
+from rapgen.models.mulan import MuLaN, TunedMuLaN
 from rapgen.models.token_lm import StreamEmbedding, TokenLM
-from rapgen.parts import Parts, full
+from rapgen.parts import Parts, full, untrained
 from rapgen.schema import TokenStage, Training
 from rapgen.tokens.batches import draw_clips, draw_frames, uniforms
 from rapgen.tokens.collect import AUDIO
@@ -38,6 +38,15 @@ def make_stage(run: Run, name: str, parts: Parts) -> Stage:
 def seed_weights(run: Run, name: str) -> None:
     """What is initialised next follows from the recipe's seed and the stage alone."""
     torch.manual_seed(step_seed(run.recipe.seed, name, -2))
+
+
+def trained_module(name: str, parts: Parts) -> nn.Module:
+    """What CODEC or MULAN trains: MuLaN with the text encoder under it, where that is tuned."""
+    module: nn.Module = parts[name].component.module
+    encoder = parts["text_encoder"].component
+    if name == "mulan" and isinstance(encoder, TunableTextEncoder):
+        return TunedMuLaN(parts[name].component.module, encoder.text_module())
+    return module
 
 
 def _token_stage(run: Run, name: str, parts: Parts) -> Stage:
@@ -117,7 +126,7 @@ def _codec_stage(run: Run, parts: Parts) -> Stage:
     return Stage(
         name="codec",
         settings=settings,
-        model=codec.module,
+        model=trained_module("codec", parts),
         batch=batches(train),
         valid_batches=_valid(batches(valid), valid, settings),
         recipe_sha256=run.recipe.sha256,
@@ -127,19 +136,22 @@ def _codec_stage(run: Run, parts: Parts) -> Stage:
 
 def _mulan_stage(run: Run, parts: Parts) -> Stage:
     model: MuLaN = parts["mulan"].component.module
+    text_encoder, encoder = parts["text_encoder"], parts["text_encoder"].component
     settings, seed = run.recipe.stages.mulan, run.recipe.seed
     crop = round(settings.crop_s * model.sample_rate)
+    is_tuned = isinstance(encoder, TunableTextEncoder)
 
     def batches(shards: Shards) -> Callable[[int], Arguments]:
         lengths = shards.lengths(AUDIO)
-        features, first = caption_features(model, shards)
+        texts, place, first = captions(shards)
+        read = _tokens(encoder, texts) if is_tuned else _features(model, texts)
 
-        def draw(number: int) -> tuple[Tensor, Tensor]:
+        def draw(number: int) -> Arguments:
             clips, frames = _draw(shards, lengths, settings, crop, seed, "mulan", number)
             rows = settings.batch_size
             chance = uniforms(seed, "mulan", "caption", first=number * rows, rows=rows, columns=1)[:, 0]
-            captions = first[clips] + (chance * np.diff(first)[clips]).astype(np.int64)
-            return _audio(shards, clips, frames), features[captions]
+            drawn = first[clips] + (chance * np.diff(first)[clips]).astype(np.int64)
+            return _audio(shards, clips, frames), *read(place[drawn])
 
         return draw
 
@@ -147,22 +159,40 @@ def _mulan_stage(run: Run, parts: Parts) -> Stage:
     return Stage(
         name="mulan",
         settings=settings,
-        model=model,
+        model=trained_module("mulan", parts),
         batch=batches(train),
         valid_batches=_valid(batches(valid), valid, settings),
-        parts={"text_encoder": parts["text_encoder"]},
+        parts={"text_encoder": untrained(text_encoder) if is_tuned else text_encoder},
         recipe_sha256=run.recipe.sha256,
+        skips_parameters=is_tuned,  # an encoder may have some that no vector passes
     )
 
 
-def caption_features(model: MuLaN, shards: Shards) -> tuple[Tensor, np.ndarray]:
-    """All captions, encoded once: f32 [N, text_dim], and where each clip's start: int64 [clips + 1]."""
-    captions = [a.captions or ("",) for a in shards.annotations]
-    texts = [text for own in captions for text in own]
-    distinct = sorted(set(texts), key=len)  # texts of one length pad each other least
-    place = {text: number for number, text in enumerate(distinct)}
-    features = model.encode_text(distinct)[[place[text] for text in texts]]
-    return features, np.cumsum([0, *map(len, captions)])
+def captions(shards: Shards) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """All texts that differ, which of them each caption is, and where each clip's captions start: int64 [clips + 1]."""
+    own = [a.captions or ("",) for a in shards.annotations]
+    # Texts of one length pad each other least; a set's own order changes from process to process.
+    texts = sorted({text for each in own for text in each}, key=lambda text: (len(text), text))
+    number = {text: n for n, text in enumerate(texts)}
+    return texts, np.array([number[text] for each in own for text in each]), np.cumsum([0, *map(len, own)])
+
+
+def _features(model: MuLaN, texts: list[str]) -> Callable[[np.ndarray], Arguments]:
+    """What MuLaN is given of the texts with certain numbers: all are encoded once."""
+    features = model.encode_text(texts)
+    return lambda numbers: (features[numbers],)
+
+
+def _tokens(encoder: TunableTextEncoder, texts: list[str]) -> Callable[[np.ndarray], Arguments]:
+    """What TunedMuLaN is given of the texts with certain numbers: each once, and where each went."""
+    ids, mask = encoder.tokenize(texts)
+
+    def read(numbers: np.ndarray) -> Arguments:
+        own, place = np.unique(numbers, return_inverse=True)
+        length = int(mask[own].sum(1).max())
+        return ids[own, :length], mask[own, :length], torch.from_numpy(place)
+
+    return read
 
 
 def _draw(

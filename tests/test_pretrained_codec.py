@@ -25,7 +25,7 @@ from rapgen.cli.app import make_app
 from rapgen.errors import MismatchError, PluginError
 from rapgen.generation.export import export_bundle
 from rapgen.generation.musiclm import MusicLM
-from rapgen.models.pretrained import PretrainedCodec
+from rapgen.models.pretrained_codec import PretrainedCodec
 from rapgen.parts import Part, full, half, state_sha256
 from rapgen.registry import build
 
@@ -249,7 +249,7 @@ def test_another_models_file_is_told(originals: dict[str, Any], tmp_path: Path) 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_missing_package_is_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rapgen.models.pretrained.find_spec", lambda package: None)
+    monkeypatch.setattr("rapgen.models.pretrained_codec.find_spec", lambda package: None)
     with pytest.raises(
         PluginError, match=rf"codec '{name}' needs the package '{name}': pip install 'rapgen\[{name}\]'"
     ):
