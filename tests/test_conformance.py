@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from checkpoints import save_audio, save_text
 from conftest import FakeEntry, plugin
 from torch import Tensor
 
@@ -46,12 +47,17 @@ def fitted_mulan() -> MuLaNPart:
 CASES = [
     Case("codec", "toy"),
     Case("codec", "boombox", {"num_codebooks": 3, "codebook_size": 8, "width": 16, "latent_width": 16, "code_dim": 8}),
+    Case("codec", "encodec", {"weights": "random", "bandwidth_kbps": 1.5}),
+    Case("codec", "encodec", {"weights": "random", "bandwidth_kbps": 3.0, "sample_rate": 48_000}),
+    Case("codec", "dac", {"weights": "random", "num_codebooks": 2, "sample_rate": 16_000}),
     Case("semantic", "toy"),
     Case("semantic", "rhythm-kmeans", {"codebook_size": 16}),
     Case("text_encoder", "toy"),
     Case("text_encoder", "minilm"),
     Case("conditioner", "toy"),
     Case("conditioner", "mulan", {"window_s": 2.0}, prepare=lambda c: c.bind({"mulan": fitted_mulan()})),
+    Case("conditioner", "audio", {"window_s": 2.0}, prepare=lambda c: c.bind({"mulan": fitted_mulan()})),
+    Case("conditioner", "melody"),
     Case("conditioner", "groove"),
     Case("conditioner", "grid"),
     Case("source", "toy"),
@@ -59,11 +65,12 @@ CASES = [
     Case("captioner", "toy"),
     Case("metric", "toy"),
 ]
-ELSEWHERE = {("source", "folder")}  # needs a folder
+ELSEWHERE = {("source", "folder"), ("semantic", "hubert"), ("text_encoder", "hf")}  # need a folder
 
 
 @pytest.mark.parametrize(
-    ("case", "rule"), [pytest.param(c, r, id=f"{c.role}-{c.use}-{r}") for c in CASES for r in rules(c.role)]
+    ("case", "rule"),
+    [pytest.param(c, r, id=f"{c.role}-{c.use}{n}-{r}") for n, c in enumerate(CASES) for r in rules(c.role)],
 )
 def test_our_own_components_conform(case: Case, rule: Rule) -> None:
     rule(case)
@@ -73,6 +80,12 @@ def test_a_folder_of_files_conforms(tmp_path: Path) -> None:
     for number, name in enumerate(("a.wav", "b.wav", "c.wav")):
         write_wav(tmp_path / name, np.sin(np.arange(9000) / (5 + number))[None].astype(np.float32), 8000)
     check_component("source", "folder", {"path": str(tmp_path), "duration_s": 0.5})
+
+
+def test_checkpoints_of_transformers_conform(tmp_path: Path) -> None:
+    audio, text = save_audio(tmp_path / "audio", "hubert"), save_text(tmp_path / "text", "bert")
+    check_component("semantic", "hubert", {"path": str(audio), "layer": 1, "codebook_size": 8})
+    check_component("text_encoder", "hf", {"path": str(text), "dim": 32})
 
 
 def test_all_our_components_are_tried() -> None:

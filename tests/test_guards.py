@@ -164,6 +164,14 @@ RESULTS: dict[str, tuple[str, str, Any, tuple[Any, ...], str]] = {
         *("source", "load", replace(CLIP, audio=np.full((1, 8), NAN, np.float32)), (ClipRef("x", "x"),)),
         "load gave audio with NaN",
     ),
+    "a stem of doubles": (
+        *("source", "load", replace(CLIP, stem=np.zeros((1, 8))), (ClipRef("x", "x"),)),
+        r"load gave a stem numpy float64 \[1, 8\] for 'x'",
+    ),
+    "a stem of another length": (
+        *("source", "load", replace(CLIP, stem=np.zeros((1, 8), np.float32)), (ClipRef("x", "x"),)),
+        r"load gave a stem .* for 'x', should be as long as its audio",
+    ),
     "a clip at half a Hz": (
         *("source", "load", replace(CLIP, sample_rate=0.5), (ClipRef("x", "x"),)),
         r"the sample_rate of 'x' is 0\.5",

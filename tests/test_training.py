@@ -24,7 +24,7 @@ from rapgen.errors import MismatchError, ModelError
 from rapgen.recipe import load_recipe, parse_recipe
 from rapgen.schema import Training
 from rapgen.tokens.shards import Shards
-from rapgen.training.loop import Stage, learning_rate, train
+from rapgen.training.loop import Stage, computes_in_bf16, learning_rate, train
 from rapgen.training.pipeline import prepare_tokens, train_stages
 from rapgen.training.run import Run
 from rapgen.training.stages import make_stage
@@ -295,3 +295,23 @@ def test_batches_are_functions_of_their_number(tiny_run: Path) -> None:
         assert torch.equal(chance, same_chance)
     assert not torch.equal(stage.batch(0)[0]["target"], stage.batch(1)[0]["target"])
     assert len(Shards(run.tokens("train"))) == 8
+
+
+@pytest.mark.parametrize(
+    ("machine", "capability", "expected"),
+    [
+        ("x86_64", "AVX2", False),
+        ("x86_64", "AVX512", True),
+        ("arm64", "DEFAULT", True),
+    ],
+)
+def test_bf16_is_left_alone_where_it_would_be_emulated(
+    machine: str, capability: str, expected: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    settings = Training(precision="bf16")
+    assert computes_in_bf16(settings, torch.device("cpu")) is expected
+    assert ("no bf16" in caplog.text) is not expected
+    assert computes_in_bf16(settings, torch.device("cuda"))
+    assert not computes_in_bf16(Training(precision="fp32"), torch.device("cpu"))

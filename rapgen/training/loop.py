@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
+import platform
 import zlib
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -24,6 +26,7 @@ from rapgen.schema import Training
 from rapgen.training.sharding import spread, whole
 from rapgen.training.state import Progress, averages, check_same_step, load_model, load_rest, save, update_ema
 
+log = logging.getLogger(__name__)
 Arguments = tuple[Any, ...]
 Watch = Callable[[str, int, dict[str, float]], None]  # ("train" or "valid", step, figures)
 
@@ -58,7 +61,7 @@ def train(stage: Stage, folder: Path, *, seed: int, watch: Watch) -> Progress:
         load_model(path, stage.model, stage.parts)
     model, accelerator = spread(stage.model, sharded=stage.sharded, skips_parameters=stage.skips_parameters)
     device = accelerator.device  # Accelerate's mixed precision is one for the whole process, ours is a stage's
-    autocast = functools.partial(torch.autocast, device.type, torch.bfloat16, settings.precision == "bf16")
+    autocast = functools.partial(torch.autocast, device.type, torch.bfloat16, computes_in_bf16(settings, device))
     optimizer = make_optimizer(stage.model, settings)
     ema = {name: p.detach().clone() for name, p in stage.model.named_parameters()}
     progress = Progress()
@@ -98,6 +101,14 @@ def train(stage: Stage, folder: Path, *, seed: int, watch: Watch) -> Progress:
     return progress
 
 
+def computes_in_bf16(settings: Training, device: torch.device) -> bool:
+    """Whether to autocast to bf16, as the settings ask: not on a CPU without it, where it is many times slower."""
+    if settings.precision != "bf16" or device.type != "cpu" or not _lacks_bf16():
+        return settings.precision == "bf16"
+    log.warning("this CPU has no bf16 and would emulate it; training in fp32")
+    return False
+
+
 def learning_rate(settings: Training, step: int) -> float:
     """Linear warm-up, then a cosine down to a tenth."""
     if step < settings.warmup_steps:
@@ -122,6 +133,11 @@ def make_optimizer(model: nn.Module, settings: Training) -> torch.optim.AdamW:
 
 
 # ------------------------------------------------------------------------------------------- details
+
+
+def _lacks_bf16() -> bool:
+    """Whether this is an x86 CPU before AVX-512: on an EPYC with AVX2, products of 256 columns ran 38 times slower."""
+    return platform.machine() in ("x86_64", "AMD64") and "AVX512" not in torch.backends.cpu.get_cpu_capability()
 
 
 def _check(loss: float, stage: str, step: int) -> None:
