@@ -15,6 +15,11 @@ class KVCache:
         self._store = torch.empty(shape, dtype=like.dtype, device=like.device)
         self.filled = 0
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes it takes, filled or not."""
+        return self._store.nbytes
+
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store [B, H, L, D] behind the filled prefix; views [B, H, filled + L, D] of keys and values."""
         end = self.filled + keys.shape[2]
