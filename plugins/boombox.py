@@ -1,9 +1,9 @@
-"""boombox: the embedded codec, 24 kHz mono at 25 frames a second."""
+"""boombox: the embedded codec, 24 kHz mono at 25 or 50 frames a second."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rapgen.models.codec import BoomboxNet
 
 Size = Annotated[int, Field(ge=1)]
-_CHUNK_FRAMES = 500  # of 40 ms: 20 s at once bounds the memory
+_CHUNK_FRAMES = 500  # 20 s at 25 frames a second: at once they bound the memory
 
 
 @hookimpl
@@ -33,8 +33,9 @@ def boombox(
     width: Size = 256,
     latent_width: Size = 320,
     code_dim: Size = 64,
+    hop_length: Literal[480, 960] = 960,
 ) -> AudioCodec:
-    """The embedded codec: small, trainable, 24 kHz mono, 25 frames a second."""
+    """The embedded codec: small, trainable, 24 kHz mono, 25 frames a second (50 with a hop_length of 480)."""
     from rapgen.models.codec import BoomboxNet
 
     net = BoomboxNet(
@@ -43,6 +44,7 @@ def boombox(
         width=width,
         latent_width=latent_width,
         code_dim=code_dim,
+        hop_length=hop_length,
     )
     return BoomboxCodec(net)
 
@@ -53,16 +55,16 @@ class BoomboxCodec(AudioCodec):
     channels = 1
 
     def __init__(self, net: BoomboxNet) -> None:
-        from rapgen.models.codec import HOP_LENGTH, SAMPLE_RATE
+        from rapgen.models.codec import SAMPLE_RATE
 
         self.module = net
-        self._hop = HOP_LENGTH
+        self._hop = net.hop_length
         self.context_frames = net.context_frames
         self.spec = TokenSpec(
             codebook_size=net.quantizer.codebook_size,
             num_codebooks=net.quantizer.num_codebooks,
             sample_rate=SAMPLE_RATE,
-            hop_length=HOP_LENGTH,
+            hop_length=net.hop_length,
         )
 
     @property

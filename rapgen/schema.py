@@ -42,6 +42,7 @@ class Transformer(Frozen):
     width: int = Field(256, ge=8)
     layers: int = Field(6, ge=1)
     heads: int = Field(4, ge=1)
+    mlp_width: int | None = Field(None, ge=1)  # None: 8/3 of width
     dropout: float = Field(0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
@@ -57,9 +58,19 @@ class TokenStage(Training):
     model: Transformer = Transformer()
     pattern: str
     inputs: tuple[str, ...] = ()  # conditioners by name, and "semantic" or "coarse"
+    as_prefix: tuple[Literal["semantic", "coarse"], ...] = ()  # inputs that stand, a whole crop, before the first step
     look_ahead: int = Field(0, ge=0)  # frames of the semantic stream seen ahead
     condition_dropout: float = Field(0.1, ge=0, le=1)  # share of clips whose conditioners are left out
     sharded: bool = False  # split weights, gradients, averages and moments over the processes that train together
+
+    @model_validator(mode="after")
+    def _a_prefix_is_an_input(self) -> TokenStage:
+        for name in self.as_prefix:
+            if name not in self.inputs:
+                raise ValueError(f"as_prefix names '{name}', which is not among the inputs")
+        if "semantic" in self.as_prefix and self.look_ahead:
+            raise ValueError("look_ahead must be 0 where semantic is a prefix: all of it is seen")
+        return self
 
 
 class CausalStage(TokenStage):

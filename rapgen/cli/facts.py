@@ -9,13 +9,17 @@ import torch
 import yaml
 
 from rapgen.checkpoint import find_model, latest_checkpoint, read_meta
-from rapgen.generation.decoders import pass_plan
+from rapgen.generation.decoders import pass_plan, window_of
 from rapgen.interfaces import TokenSpec, Trainable
 from rapgen.models.mulan import MuLaNPart
+from rapgen.models.token_lm import TokenLM
 from rapgen.parts import Parts, build_parts
 from rapgen.recipe import load_recipe
-from rapgen.schema import Recipe
-from rapgen.tokens.streams import TOKEN_STAGES, block_frames, make_model, stage_streams
+from rapgen.schema import STAGES, Recipe
+from rapgen.tokens.streams import TOKEN_STAGES, StageStreams, block_frames, crop_frames, make_model, stage_streams
+from rapgen.training.estimate import example_batch, training_memory
+
+_BOX = 8  # GPUs of the machine that memory is told for beside a single one
 
 
 def stage_lines(recipe: Recipe, parts: Parts, stage: str) -> list[str]:
@@ -39,9 +43,51 @@ def stage_lines(recipe: Recipe, parts: Parts, stage: str) -> list[str]:
 
 
 def recipe_lines(recipe: Recipe) -> list[str]:
-    """All stages of a recipe, a line each."""
+    """All stages of a recipe, a line each, then what they come to; nothing is downloaded."""
     parts = build_parts(recipe)
-    return [f"{stage}: {'; '.join(stage_lines(recipe, parts, stage))}" for stage in type(recipe.stages).model_fields]
+    stages = {stage: "; ".join(stage_lines(recipe, parts, stage)) for stage in STAGES}
+    lines = [f"{stage}: {told}; {_training(recipe, stage)}" for stage, told in stages.items()]
+    return [*lines, f"all: {_all_stages(recipe, parts)}"]
+
+
+def _training(recipe: Recipe, stage: str) -> str:
+    """Memory of a stage's training: parts are built anew, for those that were estimated with are used up."""
+    try:
+        memory = training_memory(recipe, build_parts(recipe), stage, on_gpu=True)
+    except Exception as error:  # a stranger's module may do what needs values
+        return f"memory to train is not known here ({type(error).__name__})"
+    if memory is None:
+        return "nothing to train"
+    whole = f"{memory.total() / 1e9:.3g} GB to train on a GPU"
+    return f"{whole}, sharded over {_BOX} {memory.total(_BOX) / 1e9:.3g} GB each"
+
+
+def _all_stages(recipe: Recipe, parts: Parts) -> str:
+    models, steps, caches = [], 0.0, 0
+    for stage in TOKEN_STAGES:
+        streams = stage_streams(recipe, parts, stage)
+        steps += _steps_a_second(recipe, stage, streams.target)
+        with torch.device("meta"):
+            models.append(make_model(recipe, streams))
+            caches += _cache_bytes(recipe, streams, models[-1])
+    modules = [*models, *(p.component.module for p in parts.values() if isinstance(p.component, Trainable))]
+    size = sum(p.numel() for m in modules for p in m.parameters())
+    weights = sum(v.nbytes for m in modules for v in m.state_dict().values())
+    return (
+        f"{size / 1e6:.2f} M parameters; {steps:g} sequential steps a second of audio; "
+        f"{(weights + caches) / 1e9:.3g} GB to generate one piece, {caches / 1e9:.2g} GB of it caches"
+    )
+
+
+def _cache_bytes(recipe: Recipe, streams: StageStreams, model: TokenLM) -> int:
+    """Keys and values of a full window of one piece; `model` is on the device meta."""
+    settings = getattr(recipe.stages, streams.stage)
+    if settings.pattern == "masked":
+        return 0
+    _, window = window_of(model, crop_frames(settings, model.target), 0)
+    prefix = model.embed_prefix(example_batch(streams, settings)).shape[1]
+    rows = 1 if getattr(recipe.sampling, streams.stage).guidance_scale == 1 else 2
+    return model.transformer.make_cache(rows, prefix + window).nbytes
 
 
 def describe_stage(stage: str, recipe: str | None, model: str | None) -> str:

@@ -145,10 +145,11 @@ class _Stages:
     def _reach(self, end: int) -> tuple[int, int, int]:
         """The frames up to which FINE, COARSE and SEMANTIC are involved in knowing all codes before `end`.
 
-        A stage may read further than it predicts: to the end of a block, or as far as its last codebook lags.
+        A stage may read further than it predicts: to the end of a block, as far as its last codebook lags, or all of
+        the window that stands before its steps.
         """
-        fine = frames_read(self.lm.models["fine"], end)
-        coarse = frames_read(self.lm.models["coarse"], fine)
+        fine = self._frames_read("fine", end)
+        coarse = self._frames_read("coarse", fine)
         readers = {"coarse": coarse, "fine": fine}
         semantic = [
             int(streams.semantic_frames(np.array(readers[name] - 1))) + 1 + streams.look_ahead
@@ -156,6 +157,10 @@ class _Stages:
             if "semantic" in streams.inputs
         ]
         return fine, coarse, max(semantic, default=0)
+
+    def _frames_read(self, name: str, until: int) -> int:
+        model = self.lm.models[name]
+        return frames_read(model, until, crop_frames(getattr(self.lm.recipe.stages, name), model.target))
 
     def _decoder(self, name: str, frames: int, known: Tensor | None) -> Decoder:
         settings = getattr(self.lm.recipe.stages, name)
@@ -213,10 +218,9 @@ class _Stages:
         return rows
 
     def _tokens(self, name: str, streams: StageStreams, start: int, end: int) -> Tensor:
-        """What an earlier stage made for frames [start, end), PAD past its end: int64 [B, n, columns]."""
+        """What an earlier stage made for frames [start, end), PAD past its end: int64 [B, frames, columns]."""
         if name == "coarse":
             return self.coarse.codes[:, start:end]
-        ahead = streams.semantic_frames(np.arange(start, end))[:, None] + np.arange(1 + streams.look_ahead)
         made = self.semantic.codes[..., 0]
-        index = torch.from_numpy(ahead).to(made.device)
+        index = torch.from_numpy(streams.semantic_read(np.arange(start, end))).to(made.device)
         return torch.where(index < made.shape[1], made[:, index.clamp(max=made.shape[1] - 1)], PAD)

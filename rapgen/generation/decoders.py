@@ -23,11 +23,23 @@ Inputs = Callable[[int, int], dict[str, Tensor]]
 """(first frame, end frame) -> every input stream for those frames, [R, ...]: B rows, or 2 B under guidance."""
 
 
-def frames_read(model: TokenLM, until: int) -> int:
+def frames_read(model: TokenLM, until: int, crop: int) -> int:
     """The frame up to which a stage reads its inputs, and must have room, to know its own before `until`."""
+    books = model.target.num_codebooks
     if model.pattern == "masked":
         return -(-until // model.block_frames) * model.block_frames
-    return until if model.pattern == "flat" else steps_until("delay", until, model.target.num_codebooks)
+    if model.reads_whole_crops:
+        _, end = window_of(model, crop, steps_until(model.pattern, until, books) - 1)
+        return end // books if model.pattern == "flat" else end
+    return until if model.pattern == "flat" else steps_until("delay", until, books)
+
+
+def window_of(model: TokenLM, crop: int, step: int) -> tuple[int, int]:
+    """First step and end of the window that `step` is made in: windows of `crop` frames, each half a crop on."""
+    books = model.target.num_codebooks if model.pattern == "flat" else 1
+    window, stride = crop * books, crop // 2 * books
+    number = max(0, step - window) // stride + (step >= window)
+    return number * stride, number * stride + window
 
 
 class _Decoder:
@@ -79,8 +91,6 @@ class CausalDecoder(_Decoder):
         super().__init__(model, inputs, **options)  # type: ignore[arg-type]
         books = model.target.num_codebooks
         self.step = steps_until("flat", self.known_frames, books) if model.pattern == "flat" else self.known_frames
-        self.window = self.crop * books if model.pattern == "flat" else self.crop
-        self.stride = self.window // 2 // books * books if model.pattern == "flat" else self.window // 2
         self.window_start = self.window_end = 0
         self.cache: KVCache | None = None
 
@@ -96,11 +106,11 @@ class CausalDecoder(_Decoder):
 
     def _open_window(self) -> None:
         """Start a cache at the window that holds the next step, filled with what is known before it."""
-        number = max(0, self.step - self.window) // self.stride + (self.step >= self.window)
-        self.window_start, self.window_end = number * self.stride, number * self.stride + self.window
+        self.window_start, self.window_end = window_of(self.model, self.crop, self.step)
         steps = torch.arange(self.window_start, self.step, device=self.codes.device)
-        first, _ = self._frame_range(self.window_start, self.window_start + 1)
-        inputs = self.inputs(first, max(first + 1, self._frame_range(0, max(1, self.step))[1]))
+        last = self.window_end if self.model.reads_whole_crops else max(self.window_start + 1, self.step)
+        first, stop = self._frame_range(self.window_start, last)
+        inputs = self.inputs(first, stop)
         x = self._doubled(self.model.embed_prefix(inputs))
         if len(steps):
             aligned = self.model.embed_aligned(inputs)
@@ -109,7 +119,8 @@ class CausalDecoder(_Decoder):
                 where = frames_of_steps(self.model.pattern, steps, self.codes.shape[2]) - first
                 embedded = embedded + aligned[:, where]
             x = torch.cat([x, embedded], 1)
-        self.cache = self.model.transformer.make_cache(x.shape[0], self.model.prefix_length + self.window)
+        room = x.shape[1] - len(steps) + self.window_end - self.window_start
+        self.cache = self.model.transformer.make_cache(x.shape[0], room)
         if x.shape[1]:
             self.model.hidden(x, self.cache)
 

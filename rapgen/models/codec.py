@@ -11,15 +11,14 @@ from rapgen.models.spectral_loss import MelDistance, si_sdr, waveform_distance
 
 SAMPLE_RATE = 24_000  # Hz
 STFT_HOP = 240  # samples: 100 spectra a second
-FOLD = 4  # spectra a frame: 25 frames a second
-HOP_LENGTH = STFT_HOP * FOLD
+HOP_LENGTH = 960  # samples a frame: four spectra, 25 frames a second
 
 _N_FFT = 960
 _BINS = _N_FFT // 2 + 1
 _OVERLAP = _N_FFT // STFT_HOP
 _PAD = (_N_FFT - STFT_HOP) // 2
 _FULL_SCALE = _N_FFT / 4  # magnitude of a full-scale sine under a Hann window
-_PHASED_BINS = 160  # whose phase the encoder sees: up to 4 kHz; above, 25 frames a second cannot carry it
+_PHASED_BINS = 160  # whose phase the encoder sees: up to 4 kHz; above, so few frames a second cannot carry it
 _KERNEL = 7
 _NUM_BLOCKS = {"encoder": 1, "latent_encoder": 1, "latent_decoder": 2, "decoder": 3}
 _BLOCK_SCALE = 0.3  # of each block's output at the start
@@ -68,7 +67,7 @@ class Spectra(nn.Module):
 
 
 class BoomboxNet(nn.Module):
-    """A 24 kHz mono codec of 25 frames a second.
+    """A 24 kHz mono codec of 25 frames a second, or of as many as a `hop_length` in whole spectra gives.
 
     Encoder and decoder work on short-time spectra, the decoder as in Vocos (Siuzdak 2023); codes are those of
     a residual quantizer (SoundStream, section III-C). Nothing is normalised over time: codes and audio depend
@@ -83,18 +82,21 @@ class BoomboxNet(nn.Module):
         width: int = 256,
         latent_width: int = 320,
         code_dim: int = 64,
+        hop_length: int = HOP_LENGTH,
     ) -> None:
         super().__init__()
+        self.hop_length = hop_length
+        self._spectra = hop_length // STFT_HOP  # a frame
         self.spectra = Spectra()
         self.encoder_in = nn.Sequential(nn.Linear(_BINS + 2 * _PHASED_BINS, width), nn.LayerNorm(width))
         self.encoder = _blocks("encoder", width)
-        self.fold = nn.Linear(FOLD * width, latent_width)
+        self.fold = nn.Linear(self._spectra * width, latent_width)
         self.latent_encoder = _blocks("latent_encoder", latent_width)
         self.to_code = nn.Sequential(nn.LayerNorm(latent_width), nn.Linear(latent_width, code_dim))
         self.quantizer = ResidualVQ(dim=code_dim, codebook_size=codebook_size, num_codebooks=num_codebooks)
         self.from_code = nn.Linear(code_dim, latent_width)
         self.latent_decoder = _blocks("latent_decoder", latent_width)
-        self.unfold = nn.Linear(latent_width, FOLD * width)
+        self.unfold = nn.Linear(latent_width, self._spectra * width)
         self.decoder = _blocks("decoder", width)
         self.out_norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, 3 * _BINS)
@@ -105,8 +107,8 @@ class BoomboxNet(nn.Module):
     def context_frames(self) -> tuple[int, int]:
         """Frames to the left and right that a frame's codes, or its audio, depend on."""
         reach = {part: count * (_KERNEL // 2) for part, count in _NUM_BLOCKS.items()}
-        encoder = reach["latent_encoder"] + _spectra_to_frames(reach["encoder"] + _OVERLAP // 2)
-        decoder = reach["latent_decoder"] + _spectra_to_frames(reach["decoder"] + _OVERLAP // 2)
+        encoder = reach["latent_encoder"] + -(-(reach["encoder"] + _OVERLAP // 2) // self._spectra)
+        decoder = reach["latent_decoder"] + -(-(reach["decoder"] + _OVERLAP // 2) // self._spectra)
         return max(encoder, decoder), max(encoder, decoder)
 
     def forward(self, audio: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -131,27 +133,27 @@ class BoomboxNet(nn.Module):
 
     @torch.no_grad()
     def encode(self, audio: Tensor) -> Tensor:
-        """f32 [B, 1, S] -> int64 [B, ceil(S / HOP_LENGTH), Q]; silence fills the last frame."""
+        """f32 [B, 1, S] -> int64 [B, ceil(S / hop_length), Q]; silence fills the last frame."""
         return self.quantizer.encode(self._analyse(audio))
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
-        """int64 [B, F, q] -> f32 [B, 1, F * HOP_LENGTH], from the first q <= Q codebooks."""
+        """int64 [B, F, q] -> f32 [B, 1, F * hop_length], from the first q <= Q codebooks."""
         return self._synthesize(self.quantizer.decode(codes))
 
     def _analyse(self, audio: Tensor) -> Tensor:
         """f32 [B, 1, S] -> f32 [B, F, code_dim], of zero mean and unit variance in each frame."""
-        padded = F.pad(audio.float(), (0, -audio.shape[-1] % HOP_LENGTH))
+        padded = F.pad(audio.float(), (0, -audio.shape[-1] % self.hop_length))
         x = self.encoder(self.encoder_in(_features(self.spectra(padded[:, 0]))))
-        x = self.latent_encoder(self.fold(x.unflatten(1, (-1, FOLD)).flatten(2)))
+        x = self.latent_encoder(self.fold(x.unflatten(1, (-1, self._spectra)).flatten(2)))
         code = self.to_code(x).float()
         # Of fixed size, or the commitment loss would shrink it.
         return F.layer_norm(code, code.shape[-1:])
 
     def _synthesize(self, quantized: Tensor) -> Tensor:
-        """f32 [B, F, code_dim] -> f32 [B, 1, F * HOP_LENGTH]."""
+        """f32 [B, F, code_dim] -> f32 [B, 1, F * hop_length]."""
         x = self.latent_decoder(self.from_code(quantized))
-        x = self.decoder(self.unfold(x).unflatten(2, (FOLD, -1)).flatten(1, 2))
+        x = self.decoder(self.unfold(x).unflatten(2, (self._spectra, -1)).flatten(1, 2))
         level, real, imag = self.head(self.out_norm(x)).float().chunk(3, -1)
         spectra = level.clamp(max=_MAX_LEVEL).exp() * torch.complex(real, imag)
         return self.spectra.inverse(spectra).unsqueeze(1)
@@ -159,10 +161,6 @@ class BoomboxNet(nn.Module):
 
 def _blocks(part: str, width: int) -> nn.Sequential:
     return nn.Sequential(*(Block(width) for _ in range(_NUM_BLOCKS[part])))
-
-
-def _spectra_to_frames(spectra: int) -> int:
-    return -(-spectra // FOLD)
 
 
 def _features(spectra: Tensor) -> Tensor:

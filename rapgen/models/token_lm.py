@@ -23,7 +23,10 @@ Batch = Mapping[str, Tensor]  # "target" [B, F, Q], and each input stream by nam
 
 @dataclass(frozen=True)
 class Input:
-    """A stream that a stage reads: a prefix [B, Q], or frame-aligned [B, F, Q] at the target's frames."""
+    """A stream that a stage reads: a prefix [B, Q] or [B, F, Q], or frame-aligned [B, F, Q] at the target's frames.
+
+    A stream of frames that is a prefix stands, frame after frame, before the first step (AudioLM, section III.C).
+    """
 
     spec: TokenSpec  # num_codebooks counts the columns, look-ahead included
     is_prefix: bool
@@ -70,6 +73,7 @@ class TokenLM(nn.Module):
         width: int,
         layers: int,
         heads: int,
+        mlp_width: int | None = None,
         dropout: float = 0.0,
         condition_dropout: float = 0.0,
         block_frames: int = 1,
@@ -79,18 +83,18 @@ class TokenLM(nn.Module):
         self.condition_dropout, self.block_frames = condition_dropout, block_frames
         self.embed_target = StreamEmbedding(target, width)
         self.embed_input = nn.ModuleDict({n: StreamEmbedding(i.spec, width) for n, i in self.inputs.items()})
-        self.transformer = Transformer(width=width, layers=layers, heads=heads, dropout=dropout)
+        self.transformer = Transformer(width=width, layers=layers, heads=heads, mlp_width=mlp_width, dropout=dropout)
 
     # ------------------------------------------------------------------------------------------ pieces
 
     @property
-    def prefix_length(self) -> int:
-        """Positions in front of the first step."""
-        return sum(i.spec.num_codebooks for i in self.inputs.values() if i.is_prefix)
+    def reads_whole_crops(self) -> bool:
+        """Whether a prefix holds frames, so that the first step of a crop sees all of the crop's."""
+        return any(i.is_prefix and not i.spec.is_prefix for i in self.inputs.values())
 
     def embed_prefix(self, batch: Batch) -> Tensor:
         """All prefix streams -> f32 [B, P, width]."""
-        parts = [self.embed_input[n](batch[n]) for n, i in self.inputs.items() if i.is_prefix]
+        parts = [self.embed_input[n](batch[n]).flatten(1, -2) for n, i in self.inputs.items() if i.is_prefix]
         rows = next(iter(batch.values())).shape[0]
         return torch.cat(parts, 1) if parts else self.embed_target.table.new_zeros(rows, 0, self.transformer.width)
 

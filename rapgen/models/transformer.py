@@ -15,6 +15,11 @@ class KVCache:
         self._store = torch.empty(shape, dtype=like.dtype, device=like.device)
         self.filled = 0
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes it takes, filled or not."""
+        return self._store.nbytes
+
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store [B, H, L, D] behind the filled prefix; views [B, H, filled + L, D] of keys and values."""
         end = self.filled + keys.shape[2]
@@ -48,9 +53,8 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Attention and a gated MLP, each behind an RMSNorm and a residual."""
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        hidden = -(-8 * width // 3 // 32) * 32
         self.norm_attention, self.norm_mlp = nn.RMSNorm(width), nn.RMSNorm(width)
         self.attention = Attention(width, heads, dropout)
         self.gate_up = nn.Linear(width, 2 * hidden, bias=False)
@@ -66,10 +70,13 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """A stack of blocks and a last norm: f32 [B, L, width] -> f32 [B, L, width]."""
 
-    def __init__(self, *, width: int, layers: int, heads: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, *, width: int, layers: int, heads: int, mlp_width: int | None = None, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.width, self.heads = width, heads
-        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        hidden = mlp_width or -(-8 * width // 3 // 32) * 32
+        self.blocks = nn.ModuleList(Block(width, heads, hidden, dropout) for _ in range(layers))
         self.norm = nn.RMSNorm(width)
         self._turns = torch.empty(0)
         for name, weight in self.named_parameters():

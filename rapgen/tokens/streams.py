@@ -48,6 +48,17 @@ class StageStreams:
             // (self.target.sample_rate * self.semantic.hop_length)
         )
 
+    def semantic_read(self, frames: np.ndarray) -> np.ndarray:
+        """The semantic frames that are read with a run of the target's frames [..., F].
+
+        Beside each of them [..., F, 1 + look_ahead]; as a prefix, each once [..., N, 1].
+        """
+        beside = self.semantic_frames(frames)
+        if self.inputs["semantic"].is_prefix:
+            count = int(self.semantic_frames(np.array(frames.shape[-1] - 1))) + 1
+            return (beside[..., :1] + np.arange(count))[..., None]
+        return beside[..., None] + np.arange(1 + self.look_ahead)
+
 
 def stage_streams(recipe: Recipe, parts: Parts, stage: str) -> StageStreams:
     """The row of data for `stage`, from the recipe and the parts' specs."""
@@ -61,10 +72,10 @@ def stage_streams(recipe: Recipe, parts: Parts, stage: str) -> StageStreams:
     for name in settings.inputs:
         if name in known:
             inputs[name] = Input(known[name].spec, not known[name].is_aligned, is_condition=True)
-        elif name == "semantic":
-            inputs[name] = Input(replace(semantic, num_codebooks=1 + settings.look_ahead), False, False)
         else:
-            inputs[name] = Input(replace(codec, num_codebooks=coarse), False, False)
+            columns = {"semantic": 1 + settings.look_ahead, "coarse": coarse}[name]
+            spec = replace(semantic if name == "semantic" else codec, num_codebooks=columns)
+            inputs[name] = Input(spec, name in settings.as_prefix, is_condition=False)
     own = semantic if stage == "semantic" else codec
     return StageStreams(
         stage=stage,
@@ -119,8 +130,8 @@ def gather(
     found = {"target": shards.gather(streams.source, clips, frames)[..., streams.books]}
     for column, (name, stream) in enumerate(streams.inputs.items()):
         if name == "semantic":
-            ahead = streams.semantic_frames(frames)[..., None] + np.arange(1 + streams.look_ahead)
-            found[name] = shards.gather(SEMANTIC, clips, ahead.reshape(len(clips), -1)).reshape(ahead.shape)
+            read = streams.semantic_read(frames)
+            found[name] = shards.gather(SEMANTIC, clips, read.reshape(len(clips), -1)).reshape(read.shape)
         elif name == "coarse":
             found[name] = shards.gather(CODES, clips, frames)[..., : stream.spec.num_codebooks]
         elif stream.is_prefix:

@@ -1,0 +1,203 @@
+"""How much memory training a stage will take: one step of it at full size, on tensors that have shapes but no storage.
+
+Nothing is computed and nothing allocated, so the figures of a model for eight GPUs are had on a laptop, and they hold
+for any module, a stranger's too: what lives at the step's peak is counted, not derived.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from rapgen.interfaces import Trainable
+from rapgen.parts import Parts
+from rapgen.schema import Recipe, TokenStage, Training
+from rapgen.tokens.streams import StageStreams, crop_frames, make_model, stage_streams
+from rapgen.training.loop import Arguments
+
+_COPIES = 5  # of each trained value in fp32: itself, its gradient, its average and AdamW's two moments
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that training takes in each process."""
+
+    held: int  # from step to step; what a sharded stage divides among its processes
+    step: int  # more at the peak of a step: activations, and what makes gradients of them
+
+    def total(self, processes: int = 1) -> int:
+        """With `held` divided among processes."""
+        return self.held // processes + self.step
+
+
+def training_memory(recipe: Recipe, parts: Parts, stage: str, *, on_gpu: bool) -> Memory | None:
+    """What `stage` will take in training; None where it comes trained.
+
+    On a GPU attention is fused whether or not it drops out; on a CPU, not where it drops out. What depends on data is
+    taken at its most. `parts` must not be computed with afterwards: modules may have kept tensors without storage.
+    """
+    settings: Training = getattr(recipe.stages, stage)
+    if isinstance(settings, TokenStage):
+        streams = stage_streams(recipe, parts, stage)
+        with torch.device("meta"):
+            held = _held(make_model(recipe, streams))
+        return Memory(held, _token_step(recipe, streams, settings, on_gpu))
+    if not isinstance(parts[stage].component, Trainable):
+        return None
+    module = parts[stage].component.module
+    step = _step(lambda: (module, _audio_batch(parts, stage, settings)), settings, on_gpu=on_gpu)
+    return Memory(_held(module), step)
+
+
+def _held(model: nn.Module) -> int:
+    values = [*model.parameters(), *model.buffers()]
+    return sum(v.nbytes * (_COPIES if v.requires_grad else 1) for v in values)
+
+
+def _token_step(recipe: Recipe, streams: StageStreams, settings: TokenStage, on_gpu: bool) -> int:
+    """Layers are alike, so what two take more than one, every further one takes."""
+    mask_share = (
+        1 / streams.target.num_codebooks if settings.pattern == "masked" else 1.0
+    )  # a row, one of its codebooks
+
+    def take(layers: int) -> int:
+        sizes = settings.model.model_copy(update={"layers": layers})
+        changed = recipe.stages.model_copy(update={streams.stage: settings.model_copy(update={"model": sizes})})
+        smaller = recipe.model_copy(update={"stages": changed})
+        make = lambda: (make_model(smaller, streams), (example_batch(streams, settings),))  # noqa: E731
+        return _step(make, settings, on_gpu=on_gpu, mask_share=mask_share)
+
+    one = take(1)
+    return one + (settings.model.layers - 1) * (take(2) - one) if settings.model.layers > 1 else one
+
+
+def _step(
+    make: Callable[[], tuple[nn.Module, Arguments]], settings: Training, *, on_gpu: bool, mask_share: float = 1.0
+) -> int:
+    """Bytes at the peak of one step of a module on a batch, beyond the module's own."""
+    with FakeTensorMode(allow_non_fake_inputs=True) as fakes:
+        model, batch = make()
+        state = {n: fakes.from_tensor(v) for n, v in [*model.named_parameters(), *model.named_buffers()]}
+        model.train()
+        with _FusedAttention(on_gpu), _Counter(mask_share) as counter:
+            with torch.autocast("cpu", torch.bfloat16, settings.precision == "bf16"):
+                loss, _ = functional_call(model, state, batch)
+            loss.backward()
+    return counter.peak
+
+
+def example_batch(streams: StageStreams, settings: TokenStage) -> dict[str, Tensor]:
+    """Zeros in the shapes of `tokens.streams.batch`."""
+    frames = crop_frames(settings, streams.target)
+    new = functools.partial(torch.zeros, dtype=torch.int64)
+    batch = {"target": new(settings.batch_size, frames, streams.target.num_codebooks)}
+    for name, stream in streams.inputs.items():
+        length: tuple[int, ...] = (frames,)
+        if name == "semantic":
+            length = streams.semantic_read(np.arange(frames)).shape[:-1]
+        elif stream.is_condition and stream.is_prefix:
+            length = ()
+        batch[name] = new(settings.batch_size, *length, stream.spec.num_codebooks)
+    return batch
+
+
+def _audio_batch(parts: Parts, stage: str, settings: Training) -> Arguments:
+    """Shaped as CODEC and MULAN draw it."""
+    codec = parts["codec"].component
+    audio = torch.zeros(settings.batch_size, codec.channels, round(settings.crop_s * codec.spec.sample_rate))
+    if stage == "codec":
+        return (audio,)
+    return audio, torch.zeros(settings.batch_size, parts["text_encoder"].component.dim)
+
+
+class _FusedAttention(TorchFunctionMode):
+    """Attention as a GPU computes it: without its matrix, dropout or not. Here only shapes matter."""
+
+    def __init__(self, on_gpu: bool) -> None:
+        super().__init__()
+        self._on_gpu = on_gpu
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        change = {"dropout_p": 0.0} if self._on_gpu and func is nn.functional.scaled_dot_product_attention else {}
+        return func(*args, **{**(kwargs or {}), **change})
+
+
+class _Counter(TorchDispatchMode):
+    """Bytes of the tensors that live, and the most there were; answers for what only data could tell."""
+
+    def __init__(self, mask_share: float) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._mask_share = mask_share  # of a mask that is true
+        self._seen: dict[int, weakref.ref[Any]] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        answer = _DATA_DEPENDENT.get(func)
+        out = answer(self._mask_share, *args, **(kwargs or {})) if answer else func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor):
+                self._count(tensor.untyped_storage())
+        return out
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = id(storage), storage.nbytes()
+        if key not in self._seen:
+            self._seen[key] = weakref.ref(storage, lambda _: self._forget(key, size))
+            self.live += size
+            self.peak = max(self.peak, self.live)
+
+    def _forget(self, key: int, size: int) -> None:
+        del self._seen[key]
+        self.live -= size
+
+
+def _item(mask_share: float, x: Tensor) -> bool | int:
+    """Yes to every question; 1 where a number is asked for."""
+    return x.dtype == torch.bool or 1
+
+
+def _index(mask_share: float, x: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
+    """A mask picks its share of what it could."""
+    taken: list[Tensor | None] = []
+    for index in indices:
+        if index is not None and index.dtype == torch.bool:
+            taken += [index.new_zeros(_picked(mask_share, index), dtype=torch.int64)] * index.dim()
+        else:
+            taken.append(index)
+    return torch.ops.aten.index.Tensor(x, taken)
+
+
+def _nonzero(mask_share: float, x: Tensor) -> Tensor:
+    return x.new_zeros(_picked(mask_share, x), x.dim(), dtype=torch.int64)
+
+
+def _bincount(mask_share: float, x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    return x.new_zeros(max(1, minlength))
+
+
+def _picked(mask_share: float, mask: Tensor) -> int:
+    return max(1, round(mask_share * mask.numel()))
+
+
+_DATA_DEPENDENT: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten._local_scalar_dense.default: _item,
+    torch.ops.aten.index.Tensor: _index,
+    torch.ops.aten.nonzero.default: _nonzero,
+    torch.ops.aten.bincount.default: _bincount,
+}

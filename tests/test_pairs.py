@@ -1,0 +1,63 @@
+"""Parts of different roles know nothing of each other: every two of them train together and generate."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import train_toy
+
+from rapgen.generation.musiclm import MusicLM
+from rapgen.tokens.streams import TOKEN_STAGES
+
+PARTS: dict[str, dict[str, dict[str, Any]]] = {  # role -> name of the case -> node; a new part is a new line
+    "codec": {
+        "toy": {"use": "toy"},
+        "boombox": {"use": "boombox", "codebook_size": 16, "width": 16, "latent_width": 16, "code_dim": 8},
+    },
+    "semantic": {
+        "toy": {"use": "toy"},
+        "rhythm-kmeans": {"use": "rhythm-kmeans", "codebook_size": 8},
+    },
+    "text_encoder": {
+        "toy": {"use": "toy"},
+        "minilm": {"use": "minilm"},
+    },
+}
+
+
+def combinations() -> list[dict[str, str]]:
+    """As few as hold every two parts of different roles: the two larger roles crossed, the third going round."""
+    first, second, third = sorted(PARTS, key=lambda role: -len(PARTS[role]))
+    last = list(PARTS[third])
+    crossed = itertools.product(enumerate(PARTS[first]), enumerate(PARTS[second]))
+    return [{first: a, second: b, third: last[(i + j) % len(last)]} for (i, a), (j, b) in crossed]
+
+
+def test_no_pair_is_left_out() -> None:
+    seen = {pair for row in combinations() for pair in itertools.combinations(sorted(row.items()), 2)}
+    for one, other in itertools.combinations(sorted(PARTS), 2):
+        for a, b in itertools.product(PARTS[one], PARTS[other]):
+            assert ((one, a), (other, b)) in seen
+
+
+@pytest.mark.parametrize("row", combinations(), ids=lambda row: "-".join(row[role] for role in PARTS))
+def test_parts_train_together(row: dict[str, str], toy_recipe: dict[str, Any], tmp_path: Path) -> None:
+    """Two steps of each stage; then a moment from words."""
+    toy_recipe |= {role: dict(PARTS[role][name]) for role, name in row.items()}
+    for split, clips in (("train", 3), ("valid", 1)):
+        toy_recipe["data"][split] |= {"num_clips": clips, "duration_s": 2.0}
+    toy_recipe["stages"]["codec"] = {"crop_s": 0.4}
+    for settings in toy_recipe["stages"].values():
+        settings |= {"steps": 2, "batch_size": 2}
+    report = train_toy(tmp_path, toy_recipe)
+    assert {"mulan", *TOKEN_STAGES} <= report.figures.keys()
+    for figures in report.figures.values():
+        assert [step for kind, step, _ in figures if kind == "train"] == [1, 2]
+        assert all(np.isfinite(value) for _, _, found in figures for value in found.values())
+    (beat,) = MusicLM.load(tmp_path).generate("trap, 140 bpm, F# minor", duration_s=0.4)
+    assert beat.audio.shape[1] == round(0.4 * beat.sample_rate)
+    assert np.isfinite(beat.audio).all()
