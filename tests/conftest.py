@@ -133,6 +133,15 @@ def toy_recipe() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def tiny_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of transformers checkpoints by the plugin that reads them, with random weights."""
+    from checkpoints import save_audio, save_text  # transformers takes seconds to import
+
+    folder = tmp_path_factory.mktemp("checkpoints")
+    return {"hubert": save_audio(folder / "hubert"), "hf": save_text(folder / "hf", "bert")}
+
+
+@pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained run of toy parts, all stages; to be read, not written: copy it to change it."""
     own = tmp_path_factory.getbasetemp()

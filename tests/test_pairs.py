@@ -17,14 +17,20 @@ PARTS: dict[str, dict[str, dict[str, Any]]] = {  # role -> name of the case -> n
     "codec": {
         "toy": {"use": "toy"},
         "boombox": {"use": "boombox", "codebook_size": 16, "width": 16, "latent_width": 16, "code_dim": 8},
+        "encodec": {"use": "encodec", "weights": "random"},
+        "encodec-48": {"use": "encodec", "sample_rate": 48_000, "weights": "random"},
+        "dac": {"use": "dac", "sample_rate": 16_000, "num_codebooks": 3, "weights": "random"},
     },
     "semantic": {
         "toy": {"use": "toy"},
         "rhythm-kmeans": {"use": "rhythm-kmeans", "codebook_size": 8},
+        "hubert": {"use": "hubert", "codebook_size": 8, "layer": 1},
     },
     "text_encoder": {
         "toy": {"use": "toy"},
         "minilm": {"use": "minilm"},
+        "hf": {"use": "hf", "dim": 16},
+        "hf-tuned": {"use": "hf", "dim": 16, "fine_tune": True},
     },
 }
 
@@ -45,9 +51,14 @@ def test_no_pair_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("row", combinations(), ids=lambda row: "-".join(row[role] for role in PARTS))
-def test_parts_train_together(row: dict[str, str], toy_recipe: dict[str, Any], tmp_path: Path) -> None:
+def test_parts_train_together(
+    row: dict[str, str], toy_recipe: dict[str, Any], tiny_checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
     """Two steps of each stage; then a moment from words."""
-    toy_recipe |= {role: dict(PARTS[role][name]) for role, name in row.items()}
+    for role, name in row.items():
+        toy_recipe[role] = dict(PARTS[role][name])
+        if toy_recipe[role]["use"] in tiny_checkpoints:
+            toy_recipe[role]["path"] = str(tiny_checkpoints[toy_recipe[role]["use"]])
     for split, clips in (("train", 3), ("valid", 1)):
         toy_recipe["data"][split] |= {"num_clips": clips, "duration_s": 2.0}
     toy_recipe["stages"]["codec"] = {"crop_s": 0.4}

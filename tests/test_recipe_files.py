@@ -23,12 +23,13 @@ _SMALLER: dict[str, dict[str, Any]] = {  # options of a component that make it s
     "rhythm-kmeans": {"codebook_size": 8},
     "encodec": {"weights": "random"},
     "dac": {"weights": "random"},
+    "hubert": {"layer": 1, "codebook_size": 8},
 }
 _MULAN = {"dim": 16, "width": 16, "layers": 1, "heads": 2, "crop_s": 1.0, "codebook_size": 4, "num_codebooks": 2}
 _CROPS = {"codec": 0.4, "mulan": 1.0, "semantic": 1.5, "coarse": 0.8, "fine": 0.8}
 
 
-def smaller(name: str) -> dict[str, Any]:
+def smaller(name: str, checkpoints: dict[str, Path]) -> dict[str, Any]:
     """A recipe with its parts, patterns and inputs, at sizes for a second of training on toy beats."""
     tree: dict[str, Any] = copy.deepcopy(load_recipe(name, with_sources=False).model_dump(mode="json"))
     tree.pop("start_from", None)
@@ -38,6 +39,8 @@ def smaller(name: str) -> dict[str, Any]:
     }
     for role in ("codec", "semantic"):
         tree[role] |= _SMALLER.get(tree[role]["use"], {})
+        if tree[role]["use"] in checkpoints:
+            tree[role]["path"] = str(checkpoints[tree[role]["use"]])
     tree["text_encoder"] = {"use": "toy"}
     tree["mulan"] = _MULAN
     for stage, settings in tree["stages"].items():
@@ -50,8 +53,8 @@ def smaller(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_recipe_takes_a_step_and_plays_a_moment(name: str, tmp_path: Path) -> None:
-    report = train_toy(tmp_path, smaller(name))
+def test_a_recipe_takes_a_step_and_plays_a_moment(name: str, tiny_checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    report = train_toy(tmp_path, smaller(name, tiny_checkpoints))
     recipe = load_recipe(tmp_path / "recipe.yaml")
     is_trained = type(build_parts(recipe)["codec"].component).__name__ == "BoomboxCodec"
     assert report.figures.keys() == {s for s in STAGES if s != "codec" or is_trained}
@@ -63,7 +66,7 @@ def test_a_recipe_takes_a_step_and_plays_a_moment(name: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_recipe_has_figures(name: str) -> None:
+def test_a_recipe_has_figures(name: str, tiny_checkpoints: dict[str, Path]) -> None:
     """Of its own sizes, without memory, which takes seconds a stage; and with memory at reduced sizes."""
     recipe = load_recipe(name, with_sources=False)
     parts = build_parts(recipe)
@@ -71,7 +74,7 @@ def test_a_recipe_has_figures(name: str) -> None:
         told = "; ".join(stage_lines(recipe, parts, stage))
         assert "M parameters" in told or (stage == "codec" and "comes trained" in told)
         assert "frames/s" in told or stage == "mulan"
-    lines = recipe_lines(parse_recipe(smaller(name), name))
+    lines = recipe_lines(parse_recipe(smaller(name, tiny_checkpoints), name))
     assert [line.partition(":")[0] for line in lines] == [*STAGES, "all"]
     assert all("GB to train" in line or "nothing to train" in line for line in lines[:-1])
 
