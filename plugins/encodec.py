@@ -107,7 +107,7 @@ class _Encodec(PretrainedCodec):
     def _weights_of(self, tree: Any) -> Any:
         if not isinstance(tree, dict):
             return tree
-        return {name: value for name, value in tree.items() if name.rpartition(".")[2] not in _STATISTICS}
+        return {name: value for name, value in tree.items() if str(name).rpartition(".")[2] not in _STATISTICS}
 
     def _codes(self, latents: Tensor) -> Tensor:
         """f32 [B, D, F] -> int64 [B, F, num_quantizers]."""

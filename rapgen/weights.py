@@ -63,7 +63,8 @@ def fill(net: nn.Module, weights: Any, *, who: str, path: Path) -> None:
     """
     import torch
 
-    own, plain = net.state_dict(), without_weight_norm(weights) if isinstance(weights, Mapping) else {}
+    named = {str(name): value for name, value in weights.items()} if isinstance(weights, Mapping) else {}
+    own, plain = net.state_dict(), without_weight_norm(named)
     problem = misfit(own, plain)
     if problem is not None:
         raise PluginError(f"{who}: {path} holds another model's weights ({problem}); give the file of this one")
@@ -88,7 +89,10 @@ def misfit(own: Mapping[str, Tensor], given: Mapping[str, Any]) -> str | None:
 
 
 def without_weight_norm(weights: Mapping[str, Any]) -> dict[str, Any]:
-    """Weights as they are used: every (magnitude, direction) that weight normalisation trains becomes one `weight`."""
+    """Weights as they are used: every (magnitude, direction) that weight normalisation trains becomes one `weight`.
+
+    A pair that is none, as in a file of something else, is left out.
+    """
     import torch
 
     plain = dict(weights)
@@ -96,7 +100,7 @@ def without_weight_norm(weights: Mapping[str, Any]) -> dict[str, Any]:
         for name in [n for n in plain if n.endswith(f".{magnitude}")]:
             stem = name.removesuffix(magnitude)
             g, v = plain.pop(name), plain.pop(stem + direction, None)
-            if v is not None:
+            if isinstance(g, torch.Tensor) and isinstance(v, torch.Tensor) and g.numel() == len(v):
                 plain[f"{stem}weight"] = v * (g / torch.norm_except_dim(v, 2, 0))
     return plain
 

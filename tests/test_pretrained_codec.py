@@ -225,6 +225,8 @@ def test_a_bad_file_is_one_line(name: str, originals: dict[str, Any], tmp_path: 
     path = tmp_path / "list.th"
     torch.save([torch.zeros(3)], path)
     fails_in_one_line(made(name, weights=path), "another model's weights", "is missing")
+    torch.save({0: torch.zeros(3), "x.weight_g": torch.zeros(2, 1), "x.weight_v": torch.zeros(3, 1), "y": "z"}, path)
+    fails_in_one_line(made(name, weights=path), "another model's weights")
 
     plain = made(name, weights=tmp_path / "whole.th").state()
     first = next(iter(plain))

@@ -91,7 +91,7 @@ class PretrainedCodec(AudioCodec):
         import torch
 
         with torch.inference_mode(False):
-            net = self._net if self._net is not None else self._empty()
+            net = self._net if self._net is not None else self._seeded()
             problem = misfit(net.state_dict(), state)
             if problem is not None:
                 raise ValueError(f"not the state of {self.name} with these options: {problem}")
@@ -138,9 +138,10 @@ class PretrainedCodec(AudioCodec):
         return tree
 
     def _filled(self) -> nn.Module:
+        net = self._seeded()
         if self._weights == "random":
-            return self._random()
-        net = self._empty()
+            net.load_state_dict({name: value.half().float() for name, value in net.state_dict().items()})
+            return net
         path = self._published() if self._weights == "hub" else Path(self._weights or "").expanduser()
         fill(net, self._weights_of(read_weights(path, who=self.who)), who=self.who, path=path)
         self._tell(path.name)
@@ -157,38 +158,22 @@ class PretrainedCodec(AudioCodec):
                 torch.hub.download_url_to_file(self.url, str(path), hash_prefix=self.sha256_prefix)
         return path
 
-    def _random(self) -> nn.Module:
-        """Weights that follow from a seed alone; torch's own random state stays as it is."""
+    def _seeded(self) -> nn.Module:
+        """The network with weights that follow from a seed alone; torch's own random state stays as it is."""
         import torch
-
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(_SEED)  # manual_seed would seed the accelerators too
-            net = self._plain()
-            self._draw(net)
-        rounded = {name: value.half().float() for name, value in net.state_dict().items()}
-        net.load_state_dict(rounded)
-        return net
-
-    def _empty(self) -> nn.Module:
-        """The network without memory for its weights."""
-        import torch
-
-        with torch.device("meta"):
-            return self._plain()
-
-    def _plain(self) -> nn.Module:
-        """The network with its weight normalisation taken out."""
         from torch.nn.utils import remove_weight_norm
 
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the packages use a deprecated weight_norm
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the packages use a deprecated weight_norm
+            torch.default_generator.manual_seed(_SEED)  # manual_seed would seed the accelerators too
+            try:
                 net = self._network()
-        except ImportError as error:
-            raise self._missing(error.name or self.package) from error
-        for module in net.modules():
-            if hasattr(module, "weight_g"):
-                remove_weight_norm(module)
+            except ImportError as error:
+                raise self._missing(error.name or self.package) from error
+            for module in net.modules():
+                if hasattr(module, "weight_g"):
+                    remove_weight_norm(module)
+            self._draw(net)
         return net
 
     def _tell(self, what: str) -> None:
