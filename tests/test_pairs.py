@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checkpoints import DIM, LAYERS, save_audio, save_text
 from conftest import train_toy
 
 from rapgen.generation.musiclm import MusicLM
@@ -17,16 +18,23 @@ PARTS: dict[str, dict[str, dict[str, Any]]] = {  # role -> name of the case -> n
     "codec": {
         "toy": {"use": "toy"},
         "boombox": {"use": "boombox", "codebook_size": 16, "width": 16, "latent_width": 16, "code_dim": 8},
+        "encodec": {"use": "encodec", "sample_rate": 24000, "weights": "random"},
+        "dac": {"use": "dac", "sample_rate": 16000, "weights": "random"},
     },
     "semantic": {
         "toy": {"use": "toy"},
         "rhythm-kmeans": {"use": "rhythm-kmeans", "codebook_size": 8},
+        "hubert": {"use": "hubert", "layer": LAYERS, "codebook_size": 8},
     },
     "text_encoder": {
         "toy": {"use": "toy"},
         "minilm": {"use": "minilm"},
+        "hf": {"use": "hf", "dim": DIM},
     },
 }
+
+
+SAVE = {"hubert": save_audio, "hf": save_text}  # parts that are given a tiny checkpoint
 
 
 def combinations() -> list[dict[str, str]]:
@@ -47,17 +55,19 @@ def test_no_pair_is_left_out() -> None:
 @pytest.mark.parametrize("row", combinations(), ids=lambda row: "-".join(row[role] for role in PARTS))
 def test_parts_train_together(row: dict[str, str], toy_recipe: dict[str, Any], tmp_path: Path) -> None:
     """Two steps of each stage; then a moment from words."""
-    toy_recipe |= {role: dict(PARTS[role][name]) for role, name in row.items()}
+    for role, name in row.items():
+        checkpoint = {"path": str(SAVE[name](tmp_path / name))} if name in SAVE else {}
+        toy_recipe[role] = PARTS[role][name] | checkpoint
     for split, clips in (("train", 3), ("valid", 1)):
         toy_recipe["data"][split] |= {"num_clips": clips, "duration_s": 2.0}
     toy_recipe["stages"]["codec"] = {"crop_s": 0.4}
     for settings in toy_recipe["stages"].values():
         settings |= {"steps": 2, "batch_size": 2}
-    report = train_toy(tmp_path, toy_recipe)
+    report = train_toy(tmp_path / "run", toy_recipe)
     assert {"mulan", *TOKEN_STAGES} <= report.figures.keys()
     for figures in report.figures.values():
         assert [step for kind, step, _ in figures if kind == "train"] == [1, 2]
         assert all(np.isfinite(value) for _, _, found in figures for value in found.values())
-    (beat,) = MusicLM.load(tmp_path).generate("trap, 140 bpm, F# minor", duration_s=0.4)
+    (beat,) = MusicLM.load(tmp_path / "run").generate("trap, 140 bpm, F# minor", duration_s=0.4)
     assert beat.audio.shape[1] == round(0.4 * beat.sample_rate)
     assert np.isfinite(beat.audio).all()
