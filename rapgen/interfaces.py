@@ -209,7 +209,8 @@ class AudioCodec(Component, Protocol):
 
     Takes and gives tensors on the device it was moved to. A codec that has vectors behind its codes may show them as
     `codebooks`, f32 [Q, codebook_size, D]: the token stages then start from them. A codec that works in segments
-    counted from the start gives their length as `segment_frames`: what it decodes then begins at a multiple of it.
+    counted from the start gives their length as `segment_frames`: what it decodes then begins at a multiple of it. One
+    that comes trained may tell its size as `num_parameters`.
     """
 
     spec: TokenSpec

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checkpoints import DIM, LAYERS
 from conftest import train_toy
 
 from rapgen.generation.musiclm import MusicLM
@@ -24,13 +25,13 @@ PARTS: dict[str, dict[str, dict[str, Any]]] = {  # role -> name of the case -> n
     "semantic": {
         "toy": {"use": "toy"},
         "rhythm-kmeans": {"use": "rhythm-kmeans", "codebook_size": 8},
-        "hubert": {"use": "hubert", "codebook_size": 8, "layer": 1},
+        "hubert": {"use": "hubert", "layer": LAYERS, "codebook_size": 8},
     },
     "text_encoder": {
         "toy": {"use": "toy"},
         "minilm": {"use": "minilm"},
-        "hf": {"use": "hf", "dim": 16},
-        "hf-tuned": {"use": "hf", "dim": 16, "fine_tune": True},
+        "hf": {"use": "hf", "dim": DIM},
+        "hf-tuned": {"use": "hf", "dim": DIM, "fine_tune": True},
     },
 }
 
@@ -59,16 +60,16 @@ def test_parts_train_together(
         toy_recipe[role] = dict(PARTS[role][name])
         if toy_recipe[role]["use"] in tiny_checkpoints:
             toy_recipe[role]["path"] = str(tiny_checkpoints[toy_recipe[role]["use"]])
-    for split, clips in (("train", 3), ("valid", 1)):
-        toy_recipe["data"][split] |= {"num_clips": clips, "duration_s": 2.0}
+    for split, clips in (("train", 2), ("valid", 1)):
+        toy_recipe["data"][split] |= {"num_clips": clips, "duration_s": 1.2}
     toy_recipe["stages"]["codec"] = {"crop_s": 0.4}
     for settings in toy_recipe["stages"].values():
         settings |= {"steps": 2, "batch_size": 2}
-    report = train_toy(tmp_path, toy_recipe)
+    report = train_toy(tmp_path / "run", toy_recipe)
     assert {"mulan", *TOKEN_STAGES} <= report.figures.keys()
     for figures in report.figures.values():
         assert [step for kind, step, _ in figures if kind == "train"] == [1, 2]
         assert all(np.isfinite(value) for _, _, found in figures for value in found.values())
-    (beat,) = MusicLM.load(tmp_path).generate("trap, 140 bpm, F# minor", duration_s=0.4)
-    assert beat.audio.shape[1] == round(0.4 * beat.sample_rate)
+    (beat,) = MusicLM.load(tmp_path / "run").generate("trap, 140 bpm, F# minor", duration_s=0.2)
+    assert beat.audio.shape[1] == round(0.2 * beat.sample_rate)
     assert np.isfinite(beat.audio).all()

@@ -10,7 +10,7 @@ import yaml
 
 from rapgen.checkpoint import find_model, latest_checkpoint, read_meta
 from rapgen.generation.decoders import pass_plan, window_of
-from rapgen.interfaces import TokenSpec, Trainable
+from rapgen.interfaces import TokenSpec, Trainable, TunableTextEncoder
 from rapgen.models.mulan import MuLaNPart
 from rapgen.models.token_lm import TokenLM
 from rapgen.parts import Parts, build_parts
@@ -28,7 +28,9 @@ def stage_lines(recipe: Recipe, parts: Parts, stage: str) -> list[str]:
         component = parts[stage].component
         trained = component.module if isinstance(component, Trainable) else None
         spec = component.quantizer.spec if isinstance(component, MuLaNPart) else component.spec
-        return [_size(trained), f"tokens: {_stream(spec)}"]
+        known = getattr(component, "num_parameters", None)
+        comes = "comes trained" if known is None else f"comes trained, {known / 1e6:.2f} M parameters"
+        return [comes if trained is None else _size(trained), f"tokens: {_stream(spec)}"]
     streams = stage_streams(recipe, parts, stage)
     with torch.device("meta"):
         model = make_model(recipe, streams)
@@ -52,13 +54,15 @@ def recipe_lines(recipe: Recipe) -> list[str]:
 
 def _training(recipe: Recipe, stage: str) -> str:
     """Memory of a stage's training: parts are built anew, for those that were estimated with are used up."""
+    parts = build_parts(recipe)
     try:
-        memory = training_memory(recipe, build_parts(recipe), stage, on_gpu=True)
+        memory = training_memory(recipe, parts, stage, on_gpu=True)
     except Exception as error:  # a stranger's module may do what needs values
         return f"memory to train is not known here ({type(error).__name__})"
     if memory is None:
         return "nothing to train"
-    whole = f"{memory.total() / 1e9:.3g} GB to train on a GPU"
+    is_tuned = stage == "mulan" and isinstance(parts["text_encoder"].component, TunableTextEncoder)
+    whole = f"{memory.total() / 1e9:.3g} GB to train on a GPU{' beside the text encoder' * is_tuned}"
     return f"{whole}, sharded over {_BOX} {memory.total(_BOX) / 1e9:.3g} GB each"
 
 
@@ -114,9 +118,7 @@ def _progress_lines(folder: Path, stage: str) -> list[str]:
     return [f"bundle: {folder}, weights {str(sha256)[:16]}"]
 
 
-def _size(module: torch.nn.Module | None) -> str:
-    if module is None:
-        return "comes trained"
+def _size(module: torch.nn.Module) -> str:
     return f"{sum(p.numel() for p in module.parameters()) / 1e6:.2f} M parameters"
 
 

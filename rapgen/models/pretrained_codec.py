@@ -82,6 +82,11 @@ class PretrainedCodec(AudioCodec):
         with torch.no_grad():
             return self._decode(codes)
 
+    @property
+    def num_parameters(self) -> int:
+        """Size of the network, known without its weights."""
+        return sum(p.numel() for p in self._empty().parameters())
+
     def state(self) -> dict[str, Tensor]:
         """Weights and codebooks, without weight normalisation and what only training uses."""
         return dict(self.net.state_dict())

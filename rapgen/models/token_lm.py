@@ -47,10 +47,13 @@ class StreamEmbedding(nn.Module):
 
     @torch.no_grad()
     def start_from(self, codebooks: Tensor) -> None:
-        """Begin with near codes near each other: a random projection of the codec's vectors f32 [Q, V, D]."""
+        """Begin with near codes near each other: a random projection of the codec's vectors f32 [Q, V, D].
+
+        A codebook whose vectors are all the same, one that was never used, gives rows of zeros.
+        """
         width = self.table.shape[-1]
         rows = (codebooks - codebooks.mean(1, keepdim=True)) @ torch.randn(codebooks.shape[-1], width)
-        self.table[:, :-1] = rows / rows.std((1, 2), keepdim=True) * width**-0.5
+        self.table[:, :-1] = rows / rows.std((1, 2), keepdim=True).clamp(min=1e-12) * width**-0.5
 
 
 class TokenLM(nn.Module):

@@ -43,7 +43,7 @@ class Memory:
 
 
 def training_memory(recipe: Recipe, parts: Parts, stage: str, *, on_gpu: bool) -> Memory | None:
-    """What `stage` will take in training; None where it comes trained.
+    """What `stage` will take in training, a text encoder that is tuned within MULAN not counted; None: comes trained.
 
     On a GPU attention is fused whether or not it drops out; on a CPU, not where it drops out. What depends on data is
     taken at its most. `parts` must not be computed with afterwards: modules may have kept tensors without storage.
