@@ -85,7 +85,7 @@ class PretrainedCodec(AudioCodec):
     @property
     def num_parameters(self) -> int:
         """Size of the network, known without its weights."""
-        return sum(p.numel() for p in self._empty().parameters())
+        return sum(p.numel() for p in self._seeded().parameters())
 
     def state(self) -> dict[str, Tensor]:
         """Weights and codebooks, without weight normalisation and what only training uses."""
