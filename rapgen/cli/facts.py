@@ -63,6 +63,8 @@ def _training(recipe: Recipe, stage: str) -> str:
         return "nothing to train"
     is_tuned = stage == "mulan" and isinstance(parts["text_encoder"].component, TunableTextEncoder)
     whole = f"{memory.total() / 1e9:.3g} GB to train on a GPU{' beside the text encoder' * is_tuned}"
+    if stage not in TOKEN_STAGES:  # the others are not sharded
+        return whole
     return f"{whole}, sharded over {_BOX} {memory.total(_BOX) / 1e9:.3g} GB each"
 
 
