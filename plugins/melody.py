@@ -54,6 +54,8 @@ class MelodyConditioner(Conditioner):
         """
         import torch
 
+        from rapgen.audio.melody import pitch_classes
+
         if spec is None or spec.hop_length is None or spec.sample_rate is None:
             raise ValueError("melody: pass the consumer's frame-aligned spec")
         frames = np.arange(start_frame, start_frame + num_frames, dtype=np.int64)
@@ -63,7 +65,8 @@ class MelodyConditioner(Conditioner):
         for row, item in enumerate(items):
             tune = self._tracked(item) if isinstance(item, Clip) else item.melody
             if tune is not None:
-                codes[row, :, 0], valid[row] = _pitch_classes(tune, times_s), True
+                heard = pitch_classes(tune, times_s)
+                codes[row, :, 0], valid[row] = np.where(heard < 0, REST, heard), True
         return torch.from_numpy(codes), torch.from_numpy(valid)
 
     def _tracked(self, clip: Clip) -> Melody:
@@ -73,15 +76,3 @@ class MelodyConditioner(Conditioner):
             audio = clip.audio if clip.stem is None else clip.stem
             self._last = (clip, Melody(track_melody(audio, clip.sample_rate)))
         return self._last[1]
-
-
-def _pitch_classes(tune: Melody, times_s: np.ndarray) -> np.ndarray:
-    """The token at each time, float64 [F] -> int64 [F]."""
-    if not tune.notes:
-        return np.full(len(times_s), REST)
-    if tune.loop_s is not None:
-        times_s = times_s % tune.loop_s
-    starts, ends, midi = np.array([(note.start_s, note.end_s, note.midi) for note in tune.notes]).T
-    at = np.searchsorted(starts, times_s, side="right") - 1
-    sounds = (at >= 0) & (times_s < ends[at])
-    return np.where(sounds, midi[at] % 12, REST).astype(np.int64)

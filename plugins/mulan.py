@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import numpy as np
+from pydantic import Field
 
 from rapgen.errors import RecipeError
 from rapgen.hookspecs import Register, hookimpl
@@ -27,17 +28,13 @@ def rapgen_components(register: Register) -> None:
     register("conditioner", "audio", audio)
 
 
-def mulan(*, window_s: float = 10.0) -> Conditioner:
+def mulan(*, window_s: Annotated[float, Field(gt=0)] = 10.0) -> Conditioner:
     """Tokens of the run's MuLaN: of a clip's windows or of a prompt's words."""
-    if window_s <= 0:
-        raise RecipeError(f"window_s must be over 0, got {window_s}")
     return MuLaNConditioner(window_s)
 
 
-def audio(*, window_s: float = 10.0) -> Conditioner:
+def audio(*, window_s: Annotated[float, Field(gt=0)] = 10.0) -> Conditioner:
     """Tokens of the run's MuLaN from audio alone: of a clip's windows or of the reference a prompt brings."""
-    if window_s <= 0:
-        raise RecipeError(f"window_s must be over 0, got {window_s}")
     return AudioConditioner(window_s)
 
 

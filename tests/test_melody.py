@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,15 +19,16 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from rapgen.audio.io import write_wav
-from rapgen.audio.melody import melody_key, read_melody, track_melody
+from rapgen.audio.melody import melody_key, pitch_classes, read_melody, track_melody
 from rapgen.cli.app import make_app
-from rapgen.errors import AudioError, MismatchError, PromptError
-from rapgen.evaluation.melody import agreement, measure_melody, pitch_classes
+from rapgen.errors import AudioError, MismatchError, ModelError, PromptError, RecipeError
+from rapgen.evaluation.melody import agreement, measure_melody
+from rapgen.generation.export import export_bundle
 from rapgen.generation.melody import fill_groove, fit_melody
 from rapgen.generation.musiclm import MusicLM
 from rapgen.groove import KEYS
 from rapgen.interfaces import Clip, Groove, Melody, Note, Prompt, TokenSpec
-from rapgen.recipe import parse_recipe
+from rapgen.recipe import load_recipe, parse_recipe
 from rapgen.tokens.collect import collect
 from rapgen.tokens.shards import Shards
 from rapgen.tokens.tokenize import CODES, aligned_name
@@ -125,6 +127,7 @@ def test_the_key_is_the_one_whose_notes_they_are() -> None:
     assert melody_key(Melody(notes((60, 64, 67, 72, 71, 67, 65, 62, 60)))) == "C major"
     assert melody_key(Melody(notes((69, 72, 76, 81, 80, 76, 74, 71, 69)))) == "A minor"
     assert melody_key(Melody(notes(TUNE), key="D minor")) == "D minor"
+    assert melody_key(Melody(notes(range(60, 72)))) == "C major"  # all twelve tell nothing
 
 
 # ------------------------------------------------------------------------------------------------ fitting
@@ -161,6 +164,7 @@ def test_a_known_tempo_is_stretched_by_the_octave() -> None:
     assert fit_melody(tune, Groove(tempo_bpm=125), transpose=False).notes[1].start_s == pytest.approx(0.8)
     assert fit_melody(tune, Groove(tempo_bpm=200), transpose=False).notes[1].start_s == pytest.approx(1.0)
     assert fit_melody(tune, Groove(), transpose=False) == tune
+    assert fit_melody(Melody(()), Groove(tempo_bpm=90), transpose=True) == Melody((), key=None)
 
 
 @pytest.mark.parametrize("hummed_bpm", [116, 124, 152])
@@ -263,16 +267,14 @@ def test_a_run_starts_from_another_as_if_nothing_were_new(tiny_run: Path, tmp_pa
     old = MusicLM.load(tiny_run)
     for name in ("semantic", "coarse", "fine"):
         stage = make_stage(run, name, parts)
-        (batch,) = stage.batch(0)
+        batch, _ = stage.batch(0)
         assert (batch["melody"] >= 0).any()
-        for model in (stage.model.eval(), old.models[name]):
-            torch.manual_seed(0)
-            assert model(batch)[0].isfinite()
-        losses = []
-        for model in (stage.model, old.models[name]):
-            torch.manual_seed(0)
-            losses.append(float(model(batch)[0]))
-        assert losses[0] == pytest.approx(losses[1], rel=2e-3)  # the other's weights are read at fp16
+        ours, theirs = stage.model.eval(), old.models[name]
+        if name == "fine":
+            results = [model.masked_hidden(batch["target"], batch) for model in (ours, theirs)]
+        else:
+            results = [model(batch)[0] for model in (ours, theirs)]
+        torch.testing.assert_close(*results, rtol=1e-2, atol=1e-2)  # the other's weights are read at fp16
 
 
 def test_a_run_refuses_to_start_from_other_parts(tiny_run: Path, tmp_path: Path) -> None:
@@ -338,7 +340,7 @@ def test_agreement_is_one_for_the_tune_itself() -> None:
     shifted = tuple(replace(note, midi=note.midi + 1) for note in line)
     assert agreement(clip, Melody(shifted)) < 0.1
     assert np.isnan(agreement(clip, Melody(())))
-    assert pitch_classes(Melody(line), 5).tolist() == [0] * 5
+    assert pitch_classes(Melody(line), np.arange(5) / 10).tolist() == [0] * 4 + [-1]
 
 
 def test_a_run_is_measured_beside_itself_without_the_tune(melody_run: Path, tmp_path: Path) -> None:
@@ -357,3 +359,51 @@ def test_a_run_is_measured_beside_itself_without_the_tune(melody_run: Path, tmp_
     assert figures["chance"] == pytest.approx(1 / 12)
     assert all(0 <= figures[name] <= 1 for name in ("with_its_tune", "without_a_tune", "with_another_tune"))
     assert measure_melody(lm, audio, clips=3, duration_s=9.0, report=lambda done, total: None)["clips"] == 0
+
+
+# ------------------------------------------------------------------------------------------- starting from
+
+
+def test_a_run_of_its_own_does_not_start_from_another(tiny_run: Path, tmp_path: Path) -> None:
+    """Its tokens would be of other parts than the weights."""
+    tree = melody_recipe(tiny_run)
+    own = Run(tmp_path / "run", parse_recipe(tree | {"start_from": None, "seed": 9}, "melody.yaml"))
+    train_stages(own, ("mulan",), Quiet())
+    with pytest.raises(MismatchError, match="state_sha256"):
+        train_stages(Run(own.folder, parse_recipe(tree, "melody.yaml")), ("semantic",), Quiet())
+
+
+def test_a_run_that_has_begun_needs_the_other_no_more(melody_run: Path, tiny_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(melody_run, tmp_path / "run")
+    tree = melody_recipe(tiny_run) | {"start_from": str(tmp_path / "gone")}
+    tree["stages"]["fine"]["steps"] = 3
+    report = Quiet()
+    train_stages(Run(tmp_path / "run", parse_recipe(tree, "melody.yaml")), ("fine",), report)
+    assert [step for kind, step, _ in report.figures["fine"] if kind == "train"] == [3]
+
+
+def test_what_cannot_be_started_from_says_so(tiny_run: Path, tmp_path: Path) -> None:
+    tree = melody_recipe(tiny_run)
+    with pytest.raises(RecipeError, match=r"which brings mulan; take `start_from` out"):
+        train_stages(Run(tmp_path / "a", parse_recipe(tree, "melody.yaml")), ("mulan",), Quiet())
+    bare = Run(tmp_path / "bare", parse_recipe(tree | {"start_from": None}, "melody.yaml"))
+    bare.save_recipe()
+    tree["start_from"] = str(bare.folder)
+    with pytest.raises(ModelError, match="bare has no trained mulan, so nothing can start from it"):
+        train_stages(Run(tmp_path / "b", parse_recipe(tree, "melody.yaml")), ("semantic",), Quiet())
+
+
+def test_a_bundle_does_not_say_where_it_started(melody_run: Path, tmp_path: Path) -> None:
+    export_bundle(melody_run, tmp_path / "bundle")
+    assert load_recipe(tmp_path / "bundle" / "recipe.yaml").start_from is None
+    assert str(melody_run.parent) not in (tmp_path / "bundle" / "recipe.yaml").read_text()
+
+
+def test_a_conditioner_that_came_later_needs_new_tokens(tiny_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    tree = melody_recipe(tiny_run) | {"start_from": None}
+    with pytest.raises(
+        MismatchError, match=r"was made without conditioners\.melody; remove .*tokens and go on"
+    ) as caught:
+        train_stages(Run(tmp_path / "run", parse_recipe(tree, "melody.yaml")), ("coarse",), Quiet())
+    assert "\n" not in str(caught.value)

@@ -19,6 +19,7 @@ from rapgen.audio.mel import LogMel
 from rapgen.errors import ModelError, PluginError, RecipeError
 from rapgen.interfaces import Annotations, Clip, Prompt, TextEncoder
 from rapgen.models.mulan import MuLaNEmbedQuantizer, MuLaNPart, build_mulan, window_starts
+from rapgen.registry import build
 from rapgen_plugins.minilm import minilm
 from rapgen_plugins.mulan import mulan
 
@@ -177,7 +178,7 @@ def test_the_whole_part_survives_a_round_trip() -> None:
     second.load_state(first.state())
     embeddings = second.module.embed_text(TEXTS)
     assert torch.equal(embeddings, first.module.embed_text(TEXTS))
-    codes = [each.quantizer.encode(embeddings, is_text=True) for each in (first, second)]
+    codes = [each.quantizer.encode(each.quantizer.among_audio(embeddings)) for each in (first, second)]
     assert torch.equal(*codes)
     with pytest.raises(ValueError, match="MuLaN"):
         second.load_state({})
@@ -210,7 +211,7 @@ def test_quantizer_uses_its_codes_and_each_codebook_helps() -> None:
 
 def test_text_across_the_gap_gets_the_tokens_of_its_audio() -> None:
     quantizer, embeddings = fitted_quantizer(gap=0.7), unit(64, seed=0)
-    agreement = quantizer.encode(embeddings + 0.7, is_text=True) == quantizer.encode(embeddings)
+    agreement = quantizer.encode(quantizer.among_audio(embeddings + 0.7)) == quantizer.encode(embeddings)
     assert agreement.float().mean() > 0.99
 
 
@@ -261,7 +262,7 @@ def test_conditioner_needs_mulan() -> None:
     with pytest.raises(RecipeError, match="mulan"):
         mulan().bind({})
     with pytest.raises(RecipeError, match="window_s"):
-        mulan(window_s=0)
+        build("conditioner", {"use": "mulan", "window_s": 0})
 
 
 class Words(TextEncoder):

@@ -10,7 +10,7 @@ import numpy as np
 
 from rapgen.audio.io import read_audio, resample
 from rapgen.errors import AudioError, PluginError, PromptError
-from rapgen.groove import NOTES, read_groove
+from rapgen.groove import NOTES, TEMPO_MAX_BPM, TEMPO_MIN_BPM, read_groove
 from rapgen.interfaces import Melody, Note
 
 MIDI_SUFFIXES = (".mid", ".midi")
@@ -39,6 +39,18 @@ def read_melody(path: str | Path) -> Melody:
     except PromptError:
         return melody
     return Melody(melody.notes, melody.tempo_bpm or named.tempo_bpm, melody.key or named.key)
+
+
+def pitch_classes(melody: Melody, times_s: np.ndarray) -> np.ndarray:
+    """The pitch class of the note that sounds at each time, float64 [F] -> int64 [F]: C is 0, a rest is -1."""
+    if not melody.notes:
+        return np.full(len(times_s), -1)
+    if melody.loop_s is not None:
+        times_s = times_s % melody.loop_s
+    starts, ends, midi = np.array([(note.start_s, note.end_s, note.midi) for note in melody.notes]).T
+    at = np.searchsorted(starts, times_s, side="right") - 1
+    sounds = (at >= 0) & (times_s < ends[at])
+    return np.where(sounds, midi[at] % 12, -1).astype(np.int64)
 
 
 def track_melody(audio: np.ndarray, sample_rate: int) -> tuple[Note, ...]:
@@ -106,9 +118,11 @@ def _read_midi(path: Path) -> Melody:
         messages = list(mido.MidiFile(path))  # in seconds, by the file's tempos
     except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
         raise AudioError(f"{path} cannot be read as MIDI ({error or 'it ends early'}); export it anew") from None
-    tempo = next((mido.tempo2bpm(m.tempo) for m in messages if m.type == "set_tempo"), 120.0)
+    tempo_bpm = next((mido.tempo2bpm(m.tempo) for m in messages if m.type == "set_tempo"), 120.0)
+    if not TEMPO_MIN_BPM <= tempo_bpm <= TEMPO_MAX_BPM:  # of a file that counts otherwise
+        tempo_bpm = None
     key = next((m.key for m in messages if m.type == "key_signature"), None)
-    return Melody(_highest(messages), tempo, _midi_key(key))
+    return Melody(_highest(messages), tempo_bpm, _midi_key(key))
 
 
 def _midi_key(name: str | None) -> str | None:
@@ -146,12 +160,14 @@ _PROFILES = {  # Krumhansl and Kessler 1982: how well each degree fits a key, th
 
 
 def melody_key(melody: Melody) -> str:
-    """The key a melody is in: the one it names, else the one whose profile its notes fit best."""
+    """The key a melody is in: the one it names, else the one whose profile its notes fit best; C major fits noise."""
     if melody.key is not None:
         return melody.key
     lasting = np.zeros(12)
     for note in melody.notes:
         lasting[note.midi % 12] += note.end_s - note.start_s
+    if np.ptp(lasting) <= 1e-6 * lasting.max():
+        return "C major"
     fits = {
         f"{NOTES[tonic]} {mode}": float(np.corrcoef(np.roll(profile, tonic), lasting)[0, 1])
         for mode, profile in _PROFILES.items()

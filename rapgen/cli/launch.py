@@ -33,7 +33,7 @@ def launch(command: Sequence[str], processes: int) -> None:
     """Run `command` in as many processes at once; where one fails, end all, say why in one line and exit."""
     with tempfile.TemporaryDirectory(prefix="rapgen-") as name:
         folder = Path(name)
-        with _started(command, processes, folder) as workers:
+        with _ending_well(), _started(command, processes, folder) as workers:
             while any(worker.poll() is None for worker in workers):
                 failed = _root_cause(workers, folder)
                 if failed is not None:
@@ -47,13 +47,23 @@ def launch(command: Sequence[str], processes: int) -> None:
         raise typer.Exit(status)
 
 
+@contextmanager
+def _ending_well() -> Iterator[None]:
+    """Within the block SIGTERM is an exception, so that what was begun is ended and removed."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def leave_word(error: BaseException, message: str, status: int) -> bool:
     """Leave an error to the launcher, which tells only one; False where this process is its own."""
     if _ERRORS not in os.environ:
         return False
-    if not isinstance(error, LostError):  # whoever was lost says more
-        with suppress(RapgenError):  # the launcher is gone: nobody is there to be told
-            write_json(Path(os.environ[_ERRORS]) / f"{os.environ['RANK']}.json", [message, status])
+    kind = "lost" if isinstance(error, LostError) else ""  # whoever was lost says more
+    with suppress(RapgenError):  # the launcher is gone: nobody is there to be told
+        write_json(Path(os.environ[_ERRORS]) / f"{kind}{os.environ['RANK']}.json", [message, status])
     return True
 
 
@@ -96,12 +106,13 @@ def _environment(rank: int, processes: int, folder: Path) -> dict[str, str]:
 def _root_cause(workers: Sequence[subprocess.Popen[bytes]], folder: Path) -> tuple[str, int] | None:
     """The line and exit status of the process whose end made the others end; None where none has failed.
 
-    Those that only lost touch with it leave no word. What a user can mend comes first, then a death without a word.
+    What a user can mend comes first, then a death without a word; the words of those that only lost touch come last.
     """
     failed = {rank: worker.returncode for rank, worker in enumerate(workers) if worker.poll()}
     if not failed:
         return None
-    words = {int(path.stem): json.loads(path.read_text()) for path in sorted(folder.glob("[0-9]*.json"))}
+    words = _words(folder, "[0-9]")
+    lost = {} if any(code < 0 for code in failed.values()) else _words(folder, "lost")
     for message, status in words.values():
         if status == _USERS:
             return message, status
@@ -109,10 +120,16 @@ def _root_cause(workers: Sequence[subprocess.Popen[bytes]], folder: Path) -> tup
         if code < 0 and rank not in words:
             why = ", perhaps for lack of memory" if -code == signal.SIGKILL else ""
             return _line(rank, len(workers), f"was ended by {signal.Signals(-code).name}{why}"), 1
-    for message, status in words.values():
+    for message, status in [*words.values(), *lost.values()]:
         return message, status
     rank, code = next(iter(failed.items()))
     return _line(rank, len(workers), f"ended with status {code}"), 1
+
+
+def _words(folder: Path, kind: str) -> dict[int, tuple[str, int]]:
+    """The line and exit status that each process of a kind has left, by its rank."""
+    found = sorted(folder.glob(f"{kind}*.json"))
+    return {int(path.stem.removeprefix("lost")): tuple(json.loads(path.read_text())) for path in found}
 
 
 def _line(rank: int, processes: int, how: str) -> str:

@@ -37,6 +37,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "captioner": ("caption",),
     "metric": ("update", "merge", "compute"),
 }
+OPTIONAL = ("fit", "tokenize", "text_module")  # what only some components have
 
 
 def check_component(role: str, component: Any) -> None:
@@ -73,6 +74,9 @@ def _conditioner_attributes(conditioner: Any) -> None:
     is_aligned = attribute(conditioner, "is_aligned")
     if not isinstance(is_aligned, bool):
         raise Violation(f"is_aligned is {describe(is_aligned)}, should be True or False")
+    hears = attribute(conditioner, "hears")
+    if not isinstance(hears, set | frozenset) or not hears <= {"melody", "like"}:
+        raise Violation(f"hears is {hears!r}, should be a frozenset of 'melody' and 'like', or of none")
     if hasattr(conditioner, "spec"):  # else it comes with `bind`
         check_spec(conditioner.spec, has_frames=False)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar
 
-from rapgen.contracts.attributes import COMMON, METHODS, check_component
+from rapgen.contracts.attributes import COMMON, METHODS, OPTIONAL, check_component
 from rapgen.contracts.methods import GIVES, check_ref
 from rapgen.contracts.violation import Violation
 from rapgen.errors import PluginError, RapgenError, is_out_of_memory
@@ -42,7 +42,7 @@ def guard(component: C, owner: Owner) -> C:
     """
     with telling(owner, "its class"):
         check_component(owner.role, component)
-    for name in (*COMMON, *METHODS[owner.role], "fit"):
+    for name in (*COMMON, *METHODS[owner.role], *OPTIONAL):
         method = getattr(component, name, None)
         if method is not None and not hasattr(method, "is_guard"):
             guarded = _guarded_refs(method, owner) if name == "refs" else _guarded(component, name, owner)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from rapgen.audio.chroma import chroma
-from rapgen.audio.melody import track_melody
+from rapgen.audio.melody import pitch_classes, track_melody
 from rapgen.evaluation.beats import Figures
 from rapgen.generation.musiclm import MusicLM
 from rapgen.groove import BEATS_A_BAR, describe
@@ -39,6 +39,8 @@ def measure_melody(
     made with the tune of the clip before, the clips themselves, and what the codec leaves of them.
     """
     tunes = list(_tunes(audio, clips, duration_s))
+    if len(tunes) < 2:  # one has no other
+        return {"clips": float(len(tunes))}
     found: list[list[float]] = []
     for number, tune in enumerate(tunes):
         other = tunes[number - 1].melody
@@ -47,7 +49,7 @@ def measure_melody(
         found.append([agreement(clip, tune.melody) for clip in heard])
         report(number + 1, len(tunes))
     names = ("with_its_tune", "without_a_tune", "with_another_tune", "the_clip_itself", "through_the_codec")
-    means = dict(zip(names, np.mean(found, 0).tolist(), strict=True)) if found else {}
+    means = dict(zip(names, np.mean(found, 0).tolist(), strict=True))
     return {"clips": float(len(found)), **means, "chance": 1 / 12}
 
 
@@ -55,17 +57,9 @@ def agreement(clip: Clip, melody: Melody) -> float:
     """Share of the melody's frames of 40 ms whose pitch class is the strongest in the clip; nan where it rests."""
     mono = torch.from_numpy(clip.audio.mean(0, keepdims=True))
     strongest = chroma(mono, sample_rate=clip.sample_rate, hop_length=round(_HOP_S * clip.sample_rate))[0].argmax(0)
-    wanted = pitch_classes(melody, len(strongest))
+    wanted = pitch_classes(melody, _HOP_S * (np.arange(len(strongest)) + 0.5))
     sounds = wanted >= 0
     return float((strongest.numpy() == wanted)[sounds].mean()) if sounds.any() else float("nan")
-
-
-def pitch_classes(melody: Melody, num_frames: int) -> np.ndarray:
-    """The melody's pitch class in each frame of 40 ms, int64 [F], -1 where it rests."""
-    classes = np.full(num_frames, -1)
-    for note in melody.notes:
-        classes[round(note.start_s / _HOP_S) : round(note.end_s / _HOP_S)] = note.midi % 12
-    return classes
 
 
 def _tunes(audio: Shards, clips: int, duration_s: float) -> Iterator[Tune]:

@@ -61,7 +61,7 @@ def export_bundle(run: Path, bundle: Path) -> int:
 
 def _portable(recipe: Recipe) -> dict[str, Any]:
     """The recipe's tree without paths of the machine it was trained on."""
-    tree = recipe.model_dump(mode="json")
+    tree = recipe.model_dump(mode="json") | {"start_from": None}
     for key, (role, node) in recipe.nodes().items():
         *parents, last = key.split(".")
         place = tree

@@ -32,7 +32,7 @@ def fit_melody(melody: Melody, groove: Groove, *, transpose: bool) -> Melody:
     """
     if transpose and groove.key is not None:
         melody = _moved(melody, _interval(melody_key(melody), groove.key), groove.key)
-    if groove.tempo_bpm is None:
+    if groove.tempo_bpm is None or not melody.notes:
         return melody
     tempo_bpm = melody.tempo_bpm or _tempo_near(melody, groove.tempo_bpm)
     start_s = 0.0 if melody.tempo_bpm else melody.notes[0].start_s

@@ -162,6 +162,8 @@ class MusicLM(AudioLM):
         _check_opening(opening, min(lengths), hop)
         # What the codec hears on the right of the last frame, so that a beat ends alike whatever is made beside it.
         frames = -(-max(lengths) // hop) + self.codec.context_frames[1]
+        segment = getattr(self.codec, "segment_frames", 1)
+        frames = -(-frames // segment) * segment
         started = time.perf_counter()
         second = max(1, rate // hop)
         chunks: list[Tensor] = []

@@ -182,14 +182,14 @@ class MuLaNEmbedQuantizer(nn.Module):
         if text_embeddings is not None:
             self.text_shift.copy_(embeddings.mean(0) - text_embeddings.mean(0))
 
-    def encode(self, embeddings: Tensor, *, is_text: bool = False) -> Tensor:
-        """f32 [B, dim] -> int64 [B, Q]; raises ModelError before `fit`."""
+    def encode(self, embeddings: Tensor) -> Tensor:
+        """Audio's f32 [B, dim] -> int64 [B, Q]; raises ModelError before `fit`."""
         if not self.vq.is_started:
             raise ModelError("MuLaN's quantizer is not fitted: run `rapgen mulan train`")
-        return self.vq.encode(self.among_audio(embeddings) if is_text else embeddings)
+        return self.vq.encode(embeddings)
 
     def among_audio(self, embeddings: Tensor) -> Tensor:
-        """Text's f32 [B, dim] moved to where audio's are."""
+        """Text's f32 [B, dim] moved to where audio's are, to be quantized as such."""
         return embeddings + self.text_shift
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rapgen.audio.rate import to_rate
+from rapgen.errors import MismatchError
 from rapgen.interfaces import Clip, TokenSpec
 from rapgen.models.patterns import PAD
 from rapgen.parts import Parts, compare_all, conditioners, identities
@@ -36,7 +37,10 @@ def tokenize(audio: Shards, parts: Parts, folder: Path, *, report: Callable[[int
         path = folder / f"{number:05d}.arrow"
         clips = range(done, done + len(shard))
         if path.is_file():
-            compare_all(Shard(path).meta["identities"], parts, str(path))
+            stored = Shard(path).meta["identities"]
+            compare_all(stored, parts, str(path))
+            if new := sorted(parts.keys() - stored.keys()):
+                raise MismatchError(f"{path} was made without {' and '.join(new)}; remove {folder.parent} and go on")
         else:
             rows = [_row(audio, i, parts) for i in clips]
             write_shard(path, rows, meta)

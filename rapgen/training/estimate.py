@@ -26,6 +26,7 @@ from rapgen.parts import Parts
 from rapgen.schema import Recipe, TokenStage, Training
 from rapgen.tokens.streams import StageStreams, crop_frames, make_model, stage_streams
 from rapgen.training.loop import Arguments
+from rapgen.training.stages import codec_crop
 
 _COPIES = 5  # of each trained value in fp32: itself, its gradient, its average and AdamW's two moments
 
@@ -68,15 +69,17 @@ def _held(model: nn.Module) -> int:
 
 def _token_step(recipe: Recipe, streams: StageStreams, settings: TokenStage, on_gpu: bool) -> int:
     """Layers are alike, so what two take more than one, every further one takes."""
-    mask_share = (
-        1 / streams.target.num_codebooks if settings.pattern == "masked" else 1.0
-    )  # a row, one of its codebooks
+    # Of a row under `masked`, one codebook is predicted.
+    mask_share = 1 / streams.target.num_codebooks if settings.pattern == "masked" else 1.0
 
     def take(layers: int) -> int:
         sizes = settings.model.model_copy(update={"layers": layers})
         changed = recipe.stages.model_copy(update={streams.stage: settings.model_copy(update={"model": sizes})})
         smaller = recipe.model_copy(update={"stages": changed})
-        make = lambda: (make_model(smaller, streams), (example_batch(streams, settings),))  # noqa: E731
+
+        def make() -> tuple[nn.Module, Arguments]:
+            return make_model(smaller, streams), (example_batch(streams, settings),)
+
         return _step(make, settings, on_gpu=on_gpu, mask_share=mask_share)
 
     one = take(1)
@@ -116,9 +119,9 @@ def example_batch(streams: StageStreams, settings: TokenStage) -> dict[str, Tens
 def _audio_batch(parts: Parts, stage: str, settings: Training) -> Arguments:
     """Shaped as CODEC and MULAN draw it."""
     codec = parts["codec"].component
-    audio = torch.zeros(settings.batch_size, codec.channels, round(settings.crop_s * codec.spec.sample_rate))
     if stage == "codec":
-        return (audio,)
+        return (torch.zeros(settings.batch_size, codec.channels, codec_crop(settings, codec.spec)),)
+    audio = torch.zeros(settings.batch_size, codec.channels, round(settings.crop_s * codec.spec.sample_rate))
     return audio, torch.zeros(settings.batch_size, parts["text_encoder"].component.dim)
 
 

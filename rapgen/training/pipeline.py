@@ -9,7 +9,7 @@ import torch
 
 from rapgen.checkpoint import find_model, latest_checkpoint, read_state
 from rapgen.distributed import is_main, main_first, wait_for_all
-from rapgen.errors import ModelError, PluginError
+from rapgen.errors import ModelError, PluginError, RecipeError
 from rapgen.interfaces import Clip, Fittable, Trainable, TunableTextEncoder
 from rapgen.models.mulan import MuLaNPart
 from rapgen.parts import Part, Parts, bind, build_parts, freeze, load_part, load_parts, part_path, save_part
@@ -49,6 +49,9 @@ def train_stages(run: Run, names: tuple[str, ...], report: Reporter) -> None:
         prepare_audio(run, report)
     for name in [n for n in STAGES if n in names]:
         if name in ("codec", "mulan") and run.recipe.start_from is not None:
+            if len(names) == 1:
+                brought = f"the recipe starts from '{run.recipe.start_from}', which brings {name}"
+                raise RecipeError(f"{brought}; take `start_from` out to train it")
             continue
         if name == "codec" and len(names) > 1 and not isinstance(build_parts(run.recipe)[name].component, Trainable):
             continue
@@ -63,17 +66,21 @@ def train_stages(run: Run, names: tuple[str, ...], report: Reporter) -> None:
 
 
 def take_parts(run: Run) -> None:
-    """Copy the parts of the model that the recipe starts from, once.
+    """Copy the parts of the model that the recipe starts from; a run that has all of its own needs that model no more.
 
-    Raises MismatchError where the recipe's are others.
+    Raises MismatchError where the recipe's are others, ModelError where the model has not been trained.
     """
-    if run.recipe.start_from is None:
+    parts = build_parts(run.recipe)
+    lacking = {key: part for key, part in parts.items() if part.learns and not part_path(run.folder, key).is_file()}
+    if run.recipe.start_from is None or not lacking:
         return
-    folder, parts = find_model(run.recipe.start_from), build_parts(run.recipe)
-    for key, part in parts.items():
-        if part_path(folder, key).is_file() and not part_path(run.folder, key).is_file():
+    folder = find_model(run.recipe.start_from)
+    for key, part in lacking.items():
+        if part_path(folder, key).is_file():
             load_part(folder, key, part)
             save_part(run.folder, key, part)
+        elif isinstance(part.component, Trainable | TunableTextEncoder):
+            raise ModelError(f"{folder} has no trained {key}, so nothing can start from it; train it first")
 
 
 def prepare_audio(run: Run, report: Reporter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from rapgen.audio.io import from_pcm16
-from rapgen.checkpoint import find_model, stage_weights
+from rapgen.checkpoint import find_model, is_bundle, latest_checkpoint, read_meta, stage_weights
 from rapgen.errors import MismatchError, PluginError
-from rapgen.interfaces import Trainable, TunableTextEncoder
+from rapgen.interfaces import TokenSpec, Trainable, TunableTextEncoder
 from rapgen.models.mulan import MuLaN, TunedMuLaN
 from rapgen.models.token_lm import StreamEmbedding, TokenLM
-from rapgen.parts import Parts, full, untrained
+from rapgen.parts import Parts, compare_all, full, untrained
 from rapgen.schema import TokenStage, Training
 from rapgen.tokens.batches import draw_clips, draw_frames, uniforms
 from rapgen.tokens.collect import AUDIO
@@ -79,8 +80,8 @@ def _fresh_model(run: Run, streams: StageStreams, parts: Parts) -> TokenLM:
     """A model whose tables start from the codec's own vectors, where it shows them: far fewer steps to learn them."""
     seed_weights(run, streams.stage)
     model = make_model(run.recipe, streams)
-    if run.recipe.start_from is not None:
-        return _started(model, run.recipe.start_from, streams.stage)
+    if run.recipe.start_from is not None and latest_checkpoint(run.stage(streams.stage)) is None:
+        return _started(model, find_model(run.recipe.start_from), streams.stage, parts)
     codebooks = getattr(parts["codec"].component, "codebooks", None)
     if codebooks is not None and streams.source == CODES:
         model.embed_target.start_from(codebooks[streams.books])
@@ -92,12 +93,14 @@ def _fresh_model(run: Run, streams: StageStreams, parts: Parts) -> TokenLM:
     return model
 
 
-def _started(model: TokenLM, start_from: str, stage: str) -> TokenLM:
-    """The model with another's weights; streams that one did not hear begin as if they were not there.
+def _started(model: TokenLM, folder: Path, stage: str, parts: Parts) -> TokenLM:
+    """The model with the weights of another run or bundle; streams that one did not hear begin as if not there.
 
-    Raises MismatchError where the other one has other sizes.
+    Raises MismatchError where the other one has other parts or sizes.
     """
-    state = full(stage_weights(find_model(start_from), stage))
+    state = full(stage_weights(folder, stage))
+    theirs = read_meta(folder if is_bundle(folder) else latest_checkpoint(folder / stage) or folder)["identities"]
+    compare_all({key: tree for key, tree in theirs.items() if key in parts}, parts, str(folder))
     for name, embedding in model.embed_input.items():
         if f"embed_input.{name}.table" not in state:
             assert isinstance(embedding, StreamEmbedding)
@@ -107,8 +110,15 @@ def _started(model: TokenLM, start_from: str, stage: str) -> TokenLM:
         model.load_state_dict(own | {name: value for name, value in state.items() if name in own})
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise MismatchError(f"{stage} cannot start from {start_from}, which has other sizes: {reason}") from None
+        raise MismatchError(f"{stage} cannot start from {folder}, which has other sizes: {reason}") from None
     return model
+
+
+def codec_crop(settings: Training, spec: TokenSpec) -> int:
+    """Samples of a training crop of CODEC: whole frames."""
+    assert spec.sample_rate
+    assert spec.hop_length
+    return -(-round(settings.crop_s * spec.sample_rate) // spec.hop_length) * spec.hop_length
 
 
 def _codec_stage(run: Run, parts: Parts) -> Stage:
@@ -116,7 +126,7 @@ def _codec_stage(run: Run, parts: Parts) -> Stage:
     if not isinstance(codec, Trainable):
         raise PluginError(f"codec '{parts['codec'].name}' comes trained; there is nothing to train")
     settings, seed, spec = run.recipe.stages.codec, run.recipe.seed, parts["codec"].component.spec
-    crop = -(-round(settings.crop_s * spec.sample_rate) // spec.hop_length) * spec.hop_length
+    crop = codec_crop(settings, spec)
 
     def batches(shards: Shards) -> Callable[[int], Arguments]:
         lengths = shards.lengths(AUDIO)
