@@ -18,7 +18,7 @@ from rapgen.tokens.streams import make_model, stage_streams
 from rapgen.training import estimate
 from rapgen.training.estimate import example_batch, training_memory
 
-SIZES = {"mulan": 12, "coarse": 3, "fine": 8}  # stages that are measured, and batches that take a hundred MB or two
+SIZES = {"mulan": 6, "coarse": 3, "fine": 8}  # stages that are measured, and batches that take a hundred MB or two
 
 
 def boombox(*overrides: str) -> Recipe:
@@ -63,7 +63,7 @@ def test_what_changes_memory() -> None:
     assert plain.total(8) == plain.held // 8 + plain.step
     assert take(one_layer(), "coarse", on_gpu=True) == plain  # without dropout
     with_dropout = one_layer("stages.coarse.model.dropout=0.1")
-    assert take(with_dropout, "coarse", on_gpu=True).step < take(with_dropout, "coarse").step / 1.3
+    assert take(with_dropout, "coarse", on_gpu=True).step < take(with_dropout, "coarse").step / 1.15
 
 
 def test_what_comes_trained_takes_nothing() -> None:

@@ -92,7 +92,9 @@ def _step(
     """Bytes at the peak of one step of a module on a batch, beyond the module's own."""
     with FakeTensorMode(allow_non_fake_inputs=True) as fakes:
         model, batch = make()
-        state = {n: fakes.from_tensor(v) for n, v in [*model.named_parameters(), *model.named_buffers()]}
+        state: dict[str, Tensor] = {
+            n: fakes.from_tensor(v) for n, v in [*model.named_parameters(), *model.named_buffers()]
+        }
         model.train()
         with _FusedAttention(on_gpu), _Counter(mask_share) as counter:
             with torch.autocast("cpu", torch.bfloat16, settings.precision == "bf16"):
