@@ -293,7 +293,7 @@ def test_nothing_is_fetched_to_look_at_a_recipe(toy_recipe: dict[str, Any], tmp_
     for command in ("validate", "show"):
         done = CliRunner().invoke(make_app(), ["recipes", command, str(path)])
         assert done.exit_code == 0, done.output
-    assert "codec: comes trained; tokens: 4 codebooks of 1024, 75 frames/s, 3 kbps" in done.output
+    assert "codec: comes trained, 14.85 M parameters; tokens: 4 codebooks of 1024, 75 frames/s, 3 kbps" in done.output
 
 
 # ------------------------------------------------------------------------------------------ runs and bundles
