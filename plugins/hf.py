@@ -49,16 +49,24 @@ def hf(
 
 
 class FrozenEncoder(TextEncoder):
-    """Vectors of the last layer. The weights stay where they are (`is_external`); a run knows them by their hash."""
+    """Vectors of the last layer.
 
-    is_external = True
+    The hub's weights stay there (`is_external`): a run knows them by their hash. A folder's travel in bundles, with
+    their config and tokenizer. All are rounded to fp16, the precision parts ship in.
+    """
 
     def __init__(self, checkpoint: Checkpoint, dim: int) -> None:
         self.dim = dim
         self._checkpoint = checkpoint
         self._device: torch.device | str = "cpu"
         self._loaded: tuple[TextModel, Tokenizer] | None = None
+        self._config: dict[str, Any] | None = None  # of a state that was loaded
         self._sha256: Tensor | None = None
+
+    @property
+    def is_external(self) -> bool:
+        """Whether the weights can be had again without being stored."""
+        return self._config is None and self._checkpoint.path is None
 
     @property
     def licence(self) -> str | None:
@@ -82,17 +90,21 @@ class FrozenEncoder(TextEncoder):
         return torch.tensor([word.ids for word in words]), mask.bool()
 
     def state(self) -> dict[str, Tensor]:
-        """`weights_sha256` uint8 [32], over weights and vocabulary."""
+        """`weights_sha256` uint8 [32] over weights and vocabulary; of weights that travel, all that is needed."""
         from rapgen.models.transformers_checkpoint import weights_sha256
 
+        if not self.is_external:
+            return self._whole_state()
         if self._sha256 is None:
             model, tokenizer = self._load()
             self._sha256 = weights_sha256(model, json.dumps(tokenizer.get_vocab(), sort_keys=True).encode())
         return {"weights_sha256": self._sha256}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Raises KeyError or ValueError where `state` is another checkpoint's: these weights are never trained."""
-        if not state["weights_sha256"].equal(self.state()["weights_sha256"]):
+        """Weights that travelled need no checkpoint. KeyError, ValueError or RuntimeError where they do not fit."""
+        if "config" in state:
+            self._load_whole_state(state)
+        elif not state["weights_sha256"].equal(self.state()["weights_sha256"]):
             raise ValueError(f"other weights than those in {self._checkpoint.folder}")
 
     def to(self, device: torch.device | str) -> None:
@@ -109,33 +121,19 @@ class FrozenEncoder(TextEncoder):
                     f"{self._checkpoint.who}: {self._checkpoint.folder} has vectors of {model.dim} and the recipe says "
                     f"{self.dim}; set `dim: {model.dim}`"
                 )
+            model.half().float()  # the precision parts ship in, wherever they come from
             model.to(self._device).requires_grad_(False)
             self._loaded = model, _read_tokenizer(self._checkpoint, model)
         return self._loaded
 
-
-class TunedEncoder(FrozenEncoder):
-    """Starts from a checkpoint and trains with MuLaN; what comes out is a part of the run, tokenizer included."""
-
-    is_external = False
-
-    def __init__(self, checkpoint: Checkpoint, dim: int) -> None:
-        super().__init__(checkpoint, dim)
-        self._config: dict[str, Any] | None = None  # of a state that was loaded
-
-    def text_module(self) -> nn.Module:
-        """What is trained: `module(ids int64 [B, L], mask bool [B, L])` gives f32 [B, L, dim]."""
-        return self._load()[0].requires_grad_(True)
-
-    def state(self) -> dict[str, Tensor]:
-        """The weights, and `config` and `tokenizer` as the bytes of their JSON: all that is needed to use them."""
+    def _whole_state(self) -> dict[str, Tensor]:
+        """The weights, and `config` and `tokenizer` as the bytes of their JSON."""
         model, tokenizer = self._load()
         weights = {_MODEL + name: value for name, value in model.state_dict().items()}
         config = json.dumps(self._config or self._checkpoint.config, sort_keys=True)
         return weights | {"config": _to_bytes(config), "tokenizer": _to_bytes(tokenizer.to_str())}
 
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Needs no checkpoint. Raises KeyError, ValueError or RuntimeError where `state` is no encoder's."""
+    def _load_whole_state(self, state: Mapping[str, Tensor]) -> None:
         from tokenizers import Tokenizer
 
         config = json.loads(_to_text(state["config"]))
@@ -145,6 +143,20 @@ class TunedEncoder(FrozenEncoder):
         model.load_state_dict({n.removeprefix(_MODEL): v for n, v in state.items() if n.startswith(_MODEL)})
         model.to(self._device).eval().requires_grad_(False)
         self._loaded, self._config = (model, Tokenizer.from_str(_to_text(state["tokenizer"]))), config
+
+
+class TunedEncoder(FrozenEncoder):
+    """Starts from a checkpoint and trains with MuLaN; what comes out is a part of the run, tokenizer included."""
+
+    is_external = False
+
+    def text_module(self) -> nn.Module:
+        """What is trained: `module(ids int64 [B, L], mask bool [B, L])` gives f32 [B, L, dim]."""
+        return self._load()[0].requires_grad_(True)
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Needs no checkpoint. Raises KeyError, ValueError or RuntimeError where `state` is no encoder's."""
+        self._load_whole_state(state)
 
 
 def _read_model(checkpoint: Checkpoint) -> TextModel:

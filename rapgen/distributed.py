@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -50,13 +51,17 @@ def together() -> Iterator[None]:
         yield
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "gloo" in str(error):
-            reason = " ".join(str(error).split())[:100]
             raise LostError(
-                f"rank {os.environ['RANK']} lost touch with the others, one of which may have ended ({reason}); "
-                "run the same command to go on from the last checkpoint"
+                f"rank {os.environ['RANK']} cannot reach the others, or one of them has ended "
+                f"({_first_words(error)}); run the same command to go on from the last checkpoint"
             ) from error
         raise
     dist.destroy_process_group()  # not after an error: the others may no longer answer
+
+
+def _first_words(error: BaseException) -> str:
+    """What an error says, without the places in torch's sources that gloo puts first."""
+    return " ".join(re.sub(r"\[\S+?:\d+\]", "", str(error)).split())[:100].rstrip(". ")
 
 
 def world_size() -> int:

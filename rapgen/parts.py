@@ -57,6 +57,10 @@ class Part:
 
     def identity(self) -> Identity:
         """What the part is, its state hashed at the precision it ships in."""
+        return dataclasses.replace(self.kind(), state_sha256=state_sha256(self.component.state()))
+
+    def kind(self) -> Identity:
+        """What the part is but for its state."""
         spec = None if self.role == "text_encoder" else getattr(self.component, "spec", None)
         return Identity(
             role=self.role,
@@ -65,7 +69,7 @@ class Part:
             version=self.version,
             options=self.options,
             spec=spec,
-            state_sha256=state_sha256(self.component.state()),
+            state_sha256="",
             source_sha256=self.source_sha256,
         )
 
@@ -83,7 +87,8 @@ def build_parts(recipe: Recipe) -> Parts:
     for key, (role, node) in recipe.nodes().items():
         if role != "source":
             parts[key] = build_part(role, node)
-    check_stages(recipe, parts["codec"].component.spec, parts["semantic"].component.spec)
+    codec, semantic = parts["codec"].component, parts["semantic"].component
+    check_stages(recipe, codec.spec, semantic.spec, trains_codec=isinstance(codec, Trainable))
     options = recipe.mulan.model_dump() | {"sample_rate": parts["codec"].component.spec.sample_rate}
     mulan = build_mulan(text_encoder=parts["text_encoder"].component, **options)
     parts["mulan"] = Part("mulan", "mulan", mulan, options)
@@ -182,10 +187,14 @@ def load_part(folder: Path, key: str, part: Part) -> None:
         raise ModelError(f"{path} is damaged ({error}); make it again or fetch it anew") from None
     if state_sha256(state) != stored.state_sha256:
         raise ModelError(f"{path} is damaged: its tensors do not match its own hash; fetch it anew")
+    _compare_kind(stored, part.kind(), str(path), part)
     try:
         part.component.load_state(full(state))
     except (KeyError, ValueError, RuntimeError) as error:
-        raise MismatchError(f"{path} does not fit {part.role} '{part.name}': {_one_line(error)}") from None
+        raise MismatchError(
+            f"{path} does not fit {part.role} '{part.name}': {_one_line(error)}; use the recipe it was made with, or "
+            "another run"
+        ) from None
     if isinstance(part.component, Trainable):
         part.component.module.eval()
     part.source_sha256 = stored.source_sha256
@@ -239,18 +248,22 @@ def identities(parts: Parts) -> dict[str, dict[str, Any]]:
 
 
 def compare(stored: Identity, current: Identity, where: str, part: Part) -> None:
-    """Raise MismatchError on any difference but the version's, which warns.
+    """Raise MismatchError on any difference but the version's, which warns, and the source's, which only tells.
 
     An option that the stored identity lacks is taken at today's default.
     """
-    for name in ("role", "name", "distribution", "spec"):
-        _same(name, getattr(stored, name), getattr(current, name), where)
-    options = {**_defaults(part), **stored.options}
-    for name in sorted(options.keys() | current.options.keys()):
-        _same(f"option '{name}'", options.get(name), current.options.get(name), where)
-    _same("state_sha256", stored.state_sha256, current.state_sha256, where)  # last: an option may be why
+    _compare_kind(stored, current, where, part)
+    _same("state_sha256", stored.state_sha256, current.state_sha256, where, part)  # last: an option may be why
     if stored.version != current.version:
         log.warning("%s was made with %s %s, this is %s", where, stored.name, stored.version, current.version)
+
+
+def _compare_kind(stored: Identity, current: Identity, where: str, part: Part) -> None:
+    for name in ("role", "name", "distribution", "spec"):
+        _same(name, getattr(stored, name), getattr(current, name), where, part)
+    options = {**_defaults(part), **stored.options}
+    for name in sorted(options.keys() | current.options.keys()):
+        _same(f"option '{name}'", options.get(name), current.options.get(name), where, part)
 
 
 def compare_all(stored: Mapping[str, Any], parts: Parts, where: str) -> None:
@@ -272,10 +285,12 @@ def _defaults(part: Part) -> dict[str, Any]:
     return {n: p.default for n, p in schema.items() if p.default is not p.empty and not is_location(p.annotation)}
 
 
-def _same(name: str, stored: Any, current: Any, where: str) -> None:
+def _same(name: str, stored: Any, current: Any, where: str, part: Part) -> None:
     if _plain(stored) != _plain(current):
+        whose = f"{part.role} '{part.name}' of {part.distribution} {part.version}"
         raise MismatchError(
-            f"{where}: {name} was {stored!r} when it was made and is {current!r} now; use the same parts"
+            f"{where}: {name} was {stored!r} when it was made and is {current!r} now ({whose}); put it back, or begin "
+            "another run"
         )
 
 

@@ -93,8 +93,9 @@ def registry() -> Registry:
             offers = _offers(module, entry.name, distribution, version)
             manager.register(module, name=f"{distribution}:{entry.name}")
         except (Exception, SystemExit) as error:
-            found.broken[entry.name] = f"{type(error).__name__}: {error}"
-            log.warning("plugin '%s' (%s) did not load: %s", entry.name, distribution, error)
+            found.broken[entry.name] = " ".join(f"{type(error).__name__}: {error}".split())
+            told = found.broken[entry.name]
+            log.warning("plugin '%s' (%s) did not load: %s; update or uninstall it", entry.name, distribution, told)
             continue
         for offer in offers:
             found.offers.setdefault((offer.role, offer.name), []).append(offer)

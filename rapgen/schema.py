@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Node = dict[str, Any]  # {use: name, option: value, ...}
 STAGES = ("codec", "mulan", "semantic", "coarse", "fine")
+TAKEN_NAMES = ("semantic", "coarse", "fine", "codes", "target")  # streams that are no conditioner's
 
 
 class Frozen(BaseModel):
@@ -156,9 +157,17 @@ class Recipe(Frozen):
     semantic: Node
     text_encoder: Node
     mulan: MuLaN = MuLaN()
-    conditioners: dict[str, Node]
+    conditioners: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], Node]
     stages: Stages = Stages()
     sampling: Samplings = Samplings()
+
+    @field_validator("conditioners")
+    @classmethod
+    def _names_are_free(cls, nodes: dict[str, Node]) -> dict[str, Node]:
+        for name in nodes:
+            if name in TAKEN_NAMES:
+                raise ValueError(f"a conditioner cannot be called '{name}', which is another stream; call it otherwise")
+        return nodes
 
     @property
     def sha256(self) -> str:

@@ -9,9 +9,10 @@ from rapgen.interfaces import TokenSpec
 from rapgen.schema import Recipe
 
 _LEAST_FRAMES = {"crop_s": 2, "block_s": 1}  # a crop has a frame to predict from another
+_LEAST_MULAN_S = 0.08  # a patch of its spectrogram
 
 
-def check_stages(recipe: Recipe, codec: TokenSpec, semantic: TokenSpec) -> None:
+def check_stages(recipe: Recipe, codec: TokenSpec, semantic: TokenSpec, *, trains_codec: bool) -> None:
     """RecipeError, a line a problem, where FINE has no codebooks or a crop or block holds too few frames."""
     coarse, name = recipe.stages.coarse.num_codebooks, f"codec '{recipe.codec['use']}'"
     problems = []
@@ -19,6 +20,11 @@ def check_stages(recipe: Recipe, codec: TokenSpec, semantic: TokenSpec) -> None:
         problems.append(
             f"stages.coarse.num_codebooks is {coarse} and {name} has {codec.num_codebooks}; leave at least one for fine"
         )
+    problems += _short("codec", recipe, name, codec) if trains_codec else []
+    for key, section in {"mulan": recipe.mulan, "stages.mulan": recipe.stages.mulan}.items():
+        if section.crop_s < _LEAST_MULAN_S:
+            short = f"{key}.crop_s is {section.crop_s:g}, which is too short to hear anything in"
+            problems.append(f"{short}; give {_LEAST_MULAN_S:g} or more")
     problems += _short("semantic", recipe, f"semantic tokenizer '{recipe.semantic['use']}'", semantic)
     problems += _short("coarse", recipe, name, codec) + _short("fine", recipe, name, codec)
     if problems:

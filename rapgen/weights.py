@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -30,7 +31,8 @@ def read_weights(path: Path, *, who: str) -> Any:
 
     if not path.is_file():
         raise PluginError(f"{who}: there is no weights file {path}; give the path of one that is there")
-    with reading(who, path):
+    with reading(who, path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of odd pickles at length, then refuses them
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)

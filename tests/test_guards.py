@@ -40,7 +40,7 @@ TOYS = {
 }
 
 
-def raises(error: Exception) -> Callable[..., Any]:
+def raises(error: BaseException) -> Callable[..., Any]:
     def method(*args: Any, **kwargs: Any) -> Any:
         raise error
 
@@ -374,6 +374,7 @@ PIPELINE: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "a conditioner that raises": (
         *("conditioner", "conditioners.toy", {"views": raises(KeyError("colour"))}, "views raised KeyError: 'colour'"),
     ),
+    "a method that leaves": ("codec", "codec", {"encode": raises(SystemExit(3))}, "encode raised SystemExit: 3"),
     "a source that raises": ("source", "data.train", {"load": raises(OSError("disk"))}, "load raised OSError: disk"),
 }
 

@@ -114,3 +114,11 @@ def test_a_model_that_cannot_listen_says_so(tiny_run: Path) -> None:
     lm.parts["conditioners.mulan"].component.hears = frozenset()
     with pytest.raises(PromptError, match="the model 'toy' cannot listen to audio"):
         lm.generate("90 bpm", like=tone(100))
+
+
+def test_a_weight_without_a_reference_is_one_line(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        make_app(), ["generate", "90 bpm", "--like-weight", "0.5", "-o", str(tmp_path / "x.wav")]
+    )
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "give one with --like" in result.stderr

@@ -114,7 +114,10 @@ def test_midi_gives_its_highest_line(tmp_path: Path) -> None:
     assert (found.tempo_bpm, found.key) == (pytest.approx(100), "F# minor")
 
 
-@pytest.mark.parametrize("content", [b"", b"MThd", b"RIFF1234", None])
+_NO_TICKS = b"MThd\0\0\0\x06\0\0\0\x01\0\0MTrk\0\0\0\x0c\0\x90\x3c\x40\x60\x80\x3c\x40\0\xff\x2f\0"
+
+
+@pytest.mark.parametrize("content", [b"", b"MThd", b"RIFF1234", None, _NO_TICKS])
 def test_a_file_that_is_no_midi_is_one_line(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "tune.mid"
     path.write_bytes(write_midi(path).read_bytes()[:60] if content is None else content)

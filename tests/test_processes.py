@@ -330,7 +330,11 @@ def test_stopping_the_command_stops_all() -> None:
         "launch([sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(99)'], 2)"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     ranks = children(process, 2)
     assert process.stdout is not None

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from rapgen.errors import RecipeError
+from rapgen.parts import build_parts
 from rapgen.recipe import find_recipe, load_recipe, parse_recipe, recipe_paths
 from rapgen.schema import Recipe
 
@@ -242,3 +243,18 @@ def test_a_file_that_is_no_text_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_bytes(bytes(range(256)))
     with pytest.raises(RecipeError, match=r"mine\.yaml: cannot be read as YAML"):
         load_recipe(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize("name", ["semantic", "target", "codes", "a.b"])
+def test_a_conditioner_has_a_name_of_its_own(name: str) -> None:
+    tree = changed()
+    tree["conditioners"][name] = {"use": "grid"}
+    with pytest.raises(RecipeError, match="conditioners"):
+        parse_recipe(tree, "mine.yaml")
+
+
+@pytest.mark.parametrize("key", ["mulan__crop_s", "stages__mulan"])
+def test_mulan_needs_something_to_hear(key: str) -> None:
+    value = 0.001 if key.endswith("crop_s") else {"crop_s": 0.001}
+    with pytest.raises(RecipeError, match=r"mulan\.crop_s is 0\.001, which is too short .*; give 0\.08 or more"):
+        build_parts(parse_recipe(changed(**{key: value}), "mine.yaml"))

@@ -28,12 +28,11 @@ def read_melody(path: str | Path) -> Melody:
     Raises AudioError where the file cannot be read or holds no melody, PluginError where a package is missing.
     """
     path = Path(path)
-    if path.suffix.lower() in MIDI_SUFFIXES:
-        melody = _read_midi(path)
-    else:
-        melody = Melody(track_melody(*read_audio(path, mono=True)))
+    is_midi = path.suffix.lower() in MIDI_SUFFIXES
+    melody = _read_midi(path) if is_midi else Melody(track_melody(*read_audio(path, mono=True)))
     if not melody.notes:
-        raise AudioError(f"{path} holds no melody that can be heard; hum, whistle or play one line, not too softly")
+        mend = "give one with notes" if is_midi else "hum, whistle or play one line, not too softly"
+        raise AudioError(f"{path} holds no melody that can be heard; {mend}")
     try:
         named = read_groove(path.stem.replace("_", " ").replace("-", " "))
     except PromptError:
@@ -116,9 +115,10 @@ def _read_midi(path: Path) -> Melody:
         raise PluginError(f"MIDI is read by the package '{error.name}': pip install 'rapgen[melody]'") from error
     try:
         messages = list(mido.MidiFile(path))  # in seconds, by the file's tempos
-    except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
-        raise AudioError(f"{path} cannot be read as MIDI ({error or 'it ends early'}); export it anew") from None
-    tempo_bpm = next((mido.tempo2bpm(m.tempo) for m in messages if m.type == "set_tempo"), 120.0)
+        tempo_bpm = next((mido.tempo2bpm(m.tempo) for m in messages if m.type == "set_tempo"), 120.0)
+    except (OSError, EOFError, ValueError, KeyError, IndexError, ArithmeticError) as error:
+        reason = str(error) or "it ends early"
+        raise AudioError(f"{path} cannot be read as MIDI ({reason}); export it anew") from None
     if not TEMPO_MIN_BPM <= tempo_bpm <= TEMPO_MAX_BPM:  # of a file that counts otherwise
         tempo_bpm = None
     key = next((m.key for m in messages if m.type == "key_signature"), None)

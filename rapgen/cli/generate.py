@@ -67,6 +67,8 @@ def generate(
     _check(lines, paths[0], duration, bars, negative, continue_from)
     if transpose and melody is None:
         raise PromptError("--transpose moves a tune; give one with --melody")
+    if like_weight != 1 and like is None:
+        raise PromptError("--like-weight weighs a reference against the words; give one with --like")
 
     asked = {
         "duration_s": duration,
@@ -177,7 +179,7 @@ def _make(lm: MusicLM, lines: list[str], num: int, paths: list[Path], asked: dic
             for beat in beats:
                 path = paths[len(facts)]
                 beat.save(path)
-                facts.append(_facts(beat, path))
+                facts.append(_facts(beat, path, asked["melody"], transpose=asked["transpose"]))
     return facts
 
 
@@ -203,12 +205,15 @@ def _bar(count: int) -> Iterator[Callable[[float], None]]:
         yield lambda done: progress.update(task, completed=done)
 
 
-def _facts(beat: Beat, path: Path) -> dict[str, Any]:
+def _facts(beat: Beat, path: Path, melody: Melody | None, *, transpose: bool) -> dict[str, Any]:
     """What is told of a beat, ready for JSON."""
+    from rapgen.generation.melody import fill_groove
     from rapgen.generation.prompts import DEFAULT_BARS
     from rapgen.groove import read_groove
 
     prompt, asked = beat.prompt, read_groove(beat.prompt.text)
+    if melody is not None:  # what it says is not drawn
+        asked = fill_groove(asked, melody, transpose=transpose)
     groove = asdict(prompt.groove)
     return {
         "path": str(path),

@@ -15,6 +15,7 @@ from rapgen.errors import PluginError
 from rapgen.interfaces import ROLES
 from rapgen.recipe import recipe_paths
 from rapgen.registry import registry
+from rapgen.schema import TAKEN_NAMES
 
 _SUMMARIES = {
     "codec": "A codec of a few cosines a frame.",
@@ -86,6 +87,8 @@ def _check(name: str, role: str) -> None:
         raise PluginError(f"'{name}' cannot name a package; use small letters, digits and single dashes: my-codec")
     if keyword.iskeyword(module) or module in sys.stdlib_module_names or importlib.util.find_spec(module):
         raise PluginError(f"a module '{module}' exists already; choose another name")
+    if role == "conditioner" and name in TAKEN_NAMES:
+        raise PluginError(f"a conditioner cannot be called '{name}', which is another stream; choose another name")
     if name in registry().names(role):
         raise PluginError(f"a {role} '{name}' is installed already; choose another name")
     if role in _OWN_NODES and name in recipe_paths():

@@ -67,7 +67,7 @@ def telling(owner: Owner, what: str, passed: tuple[type[Exception], ...] = ()) -
         raise
     except Violation as error:
         raise PluginError(f"{owner.title}: {error}; {_MEND}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if is_out_of_memory(error):
             raise
         if isinstance(error, ImportError) and error.name:

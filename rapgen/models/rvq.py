@@ -57,7 +57,7 @@ class ResidualVQ(nn.Module):
             index = nearest(residual, codebook)[1]
             residual = residual - codebook[index]
             codes.append(index)
-        return torch.stack(codes, -1).reshape(*x.shape[:-1], -1)
+        return torch.stack(codes, -1).reshape(*x.shape[:-1], self.num_codebooks)
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
