@@ -14,7 +14,7 @@ from torch import Tensor
 import rapgen_plugins.encodec as encodec_module
 from rapgen.errors import RecipeError
 from rapgen.generation.audiolm import AudioLM
-from rapgen.parts import Part
+from rapgen.identities import Part
 from rapgen.recipe import parse_recipe
 from rapgen_plugins.encodec import Encodec24, Encodec48, encodec
 

@@ -20,8 +20,9 @@ from typer.testing import CliRunner
 
 from rapgen.cli.app import make_app
 from rapgen.errors import PluginError, PromptError, RecipeError
+from rapgen.identities import Part
 from rapgen.interfaces import ROLES, Clip, ClipRef, Prompt, TokenSpec
-from rapgen.parts import Part, build_parts, freeze
+from rapgen.parts import build_parts, freeze
 from rapgen.recipe import parse_recipe
 from rapgen.registry import build, registry
 from rapgen_plugins import toy

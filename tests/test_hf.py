@@ -22,9 +22,10 @@ from rapgen.checkpoint import latest_checkpoint, read_meta, read_state
 from rapgen.errors import MismatchError, ModelError, PluginError
 from rapgen.generation.export import export_bundle
 from rapgen.generation.load import load_model
+from rapgen.identities import full, half
 from rapgen.interfaces import TextEncoder, TunableTextEncoder
 from rapgen.models.transformers_checkpoint import quiet_transformers
-from rapgen.parts import build_parts, full, half, load_parts, part_path
+from rapgen.parts import build_parts, load_parts, part_path
 from rapgen.recipe import load_recipe, parse_recipe
 from rapgen.registry import build, lasting_options
 from rapgen.tokens.shards import Shards

@@ -24,9 +24,9 @@ from rapgen import MusicLM
 from rapgen.cli.app import make_app
 from rapgen.errors import MismatchError, ModelError, PluginError
 from rapgen.generation.export import export_bundle
+from rapgen.identities import full, half
 from rapgen.interfaces import Clip, Fittable, SemanticTokenizer
 from rapgen.models.transformers_checkpoint import quiet_transformers
-from rapgen.parts import full, half
 from rapgen.registry import build, lasting_options
 
 HOP = 320

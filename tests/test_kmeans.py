@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rapgen.errors import ModelError
+from rapgen.identities import full, half
 from rapgen.models.kmeans import Clusters, draw_rows
-from rapgen.parts import full, half
 
 
 @given(cuts=st.lists(st.integers(0, 300), max_size=6), count=st.integers(1, 120), seed=st.integers(0, 99))

@@ -19,7 +19,8 @@ from rapgen import __version__
 from rapgen.cli.app import make_app
 from rapgen.generation.export import export_bundle
 from rapgen.generation.musiclm import MusicLM
-from rapgen.parts import build_parts, half, licences
+from rapgen.identities import half, licences
+from rapgen.parts import build_parts
 from rapgen.recipe import load_recipe
 from rapgen.registry import build
 from rapgen.weights import tell_licence

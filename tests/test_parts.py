@@ -19,25 +19,19 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rapgen.errors import MismatchError, ModelError, RecipeError
-from rapgen.interfaces import TokenSpec
-from rapgen.parts import (
+from rapgen.identities import (
     Part,
     Parts,
-    _maker,
-    build_parts,
     compare,
     compare_all,
-    freeze,
     full,
     half,
     identities,
     identity_from_json,
-    load_part,
-    load_parts,
-    part_path,
-    save_part,
     state_sha256,
 )
+from rapgen.interfaces import TokenSpec
+from rapgen.parts import _maker, build_parts, freeze, load_part, load_parts, part_path, save_part
 from rapgen.recipe import parse_recipe
 from rapgen.registry import build
 from rapgen.schema import Recipe

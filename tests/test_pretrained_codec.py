@@ -25,8 +25,8 @@ from rapgen.cli.app import make_app
 from rapgen.errors import MismatchError, PluginError
 from rapgen.generation.export import export_bundle
 from rapgen.generation.musiclm import MusicLM
+from rapgen.identities import Part, full, half, state_sha256
 from rapgen.models.pretrained_codec import PretrainedCodec
-from rapgen.parts import Part, full, half, state_sha256
 from rapgen.registry import build
 
 load_torchaudio()

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rapgen.errors import MismatchError, ModelError, RapgenError
+from rapgen.identities import Parts
 from rapgen.interfaces import Annotations, Groove
 from rapgen.models.patterns import PAD
-from rapgen.parts import Parts, bind, build_parts, freeze
+from rapgen.parts import bind, build_parts, freeze
 from rapgen.recipe import parse_recipe
 from rapgen.tokens import collect as collecting
 from rapgen.tokens.collect import AUDIO, collect, stored_clip

@@ -10,10 +10,11 @@ import yaml
 
 from rapgen.checkpoint import find_model, latest_checkpoint, read_meta
 from rapgen.generation.decoders import pass_plan, window_of
+from rapgen.identities import Parts
 from rapgen.interfaces import TokenSpec, Trainable, TunableTextEncoder
 from rapgen.models.mulan import MuLaNPart
 from rapgen.models.token_lm import TokenLM
-from rapgen.parts import Parts, build_parts
+from rapgen.parts import build_parts
 from rapgen.recipe import load_recipe
 from rapgen.schema import STAGES, Recipe
 from rapgen.tokens.streams import TOKEN_STAGES, StageStreams, block_frames, crop_frames, make_model, stage_streams

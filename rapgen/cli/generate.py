@@ -86,7 +86,7 @@ def generate(
     }
 
     from rapgen.generation.musiclm import MusicLM
-    from rapgen.parts import licences
+    from rapgen.identities import licences
 
     lm = MusicLM.load(model, device=check_device(device))
     facts = _make(lm, lines, num, paths, asked)

@@ -14,7 +14,7 @@ from rapgen.cli.options import ModelOption, RecipeOption, SetOption, load_some
 from rapgen.errors import RapgenError
 
 if TYPE_CHECKING:
-    from rapgen.parts import Part
+    from rapgen.identities import Part
 
 
 def export(
@@ -57,8 +57,8 @@ def roundtrip(
     import torch
 
     from rapgen.audio.io import resample
+    from rapgen.identities import licences
     from rapgen.models.spectral_loss import MelDistance, si_sdr
-    from rapgen.parts import licences
 
     part = _codec(model, recipe, set_)
     codec, spec = part.component, part.component.spec

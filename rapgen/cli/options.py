@@ -10,7 +10,7 @@ import typer
 from rapgen.errors import RapgenError
 
 if TYPE_CHECKING:
-    from rapgen.parts import Parts
+    from rapgen.identities import Parts
     from rapgen.schema import Recipe
     from rapgen.training.run import Run
 

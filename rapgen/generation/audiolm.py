@@ -16,10 +16,11 @@ from torch import Tensor
 from rapgen.audio.rate import to_rate
 from rapgen.generation.decoders import CausalDecoder, MaskedDecoder, frames_read
 from rapgen.groove import read_groove
+from rapgen.identities import Parts
 from rapgen.interfaces import Prompt
 from rapgen.models.patterns import PAD
 from rapgen.models.token_lm import TokenLM
-from rapgen.parts import Parts, conditioners
+from rapgen.parts import conditioners
 from rapgen.schema import Recipe, Samplings
 from rapgen.tokens.streams import StageStreams, crop_frames, stage_streams
 from rapgen.tokens.tokenize import padded

@@ -13,7 +13,8 @@ from rapgen.checkpoint import FORMAT
 from rapgen.errors import RapgenError
 from rapgen.files import file_sha256, write_json, write_tensors
 from rapgen.generation.load import load_model
-from rapgen.parts import half, identities, licences, save_part, state_sha256
+from rapgen.identities import half, identities, licences, state_sha256
+from rapgen.parts import save_part
 from rapgen.registry import portable_options
 from rapgen.schema import Recipe
 

@@ -10,8 +10,9 @@ import torch
 from rapgen.checkpoint import find_model, is_bundle, latest_checkpoint, read_meta, stage_weights
 from rapgen.errors import MismatchError, ModelError
 from rapgen.files import file_sha256
+from rapgen.identities import Parts, compare_all, full, half, state_sha256
 from rapgen.models.token_lm import TokenLM
-from rapgen.parts import Parts, compare_all, full, half, load_parts, state_sha256
+from rapgen.parts import load_parts
 from rapgen.recipe import load_recipe
 from rapgen.schema import Recipe
 from rapgen.tokens.streams import TOKEN_STAGES, make_model, stage_streams

@@ -20,8 +20,9 @@ from rapgen.generation.melody import fill_groove, fit_melody
 from rapgen.generation.prompts import check_length, check_text, length_samples
 from rapgen.generation.threads import one_thread
 from rapgen.groove import read_groove
+from rapgen.identities import licences
 from rapgen.interfaces import Clip, Melody, Prompt
-from rapgen.parts import conditioners, licences
+from rapgen.parts import conditioners
 from rapgen.schema import Samplings
 from rapgen.tokens.batches import generator
 

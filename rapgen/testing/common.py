@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rapgen.parts import full, half
+from rapgen.identities import full, half
 from rapgen.registry import check_options, option_schema
 from rapgen.testing.case import Case, Rule
 from rapgen.testing.compare import same

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from rapgen.identities import Parts
 from rapgen.interfaces import TokenSpec
 from rapgen.models.token_lm import Input, TokenLM
-from rapgen.parts import Parts, conditioners
+from rapgen.parts import conditioners
 from rapgen.schema import FineStage, Recipe, TokenStage
 from rapgen.tokens.batches import draw_clips, draw_frames, uniforms
 from rapgen.tokens.shards import Shards

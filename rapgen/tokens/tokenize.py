@@ -13,9 +13,10 @@ from torch import Tensor
 
 from rapgen.audio.rate import to_rate
 from rapgen.errors import MismatchError
+from rapgen.identities import Parts, compare_all, identities
 from rapgen.interfaces import Clip, TokenSpec
 from rapgen.models.patterns import PAD
-from rapgen.parts import Parts, compare_all, conditioners, identities
+from rapgen.parts import conditioners
 from rapgen.tokens.collect import stored_clip
 from rapgen.tokens.shards import Row, Shard, Shards, write_shard
 

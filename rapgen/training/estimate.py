@@ -21,8 +21,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from rapgen.identities import Parts
 from rapgen.interfaces import Trainable
-from rapgen.parts import Parts
 from rapgen.schema import Recipe, TokenStage, Training
 from rapgen.tokens.streams import StageStreams, crop_frames, make_model, stage_streams
 from rapgen.training.loop import Arguments

@@ -20,8 +20,8 @@ from torch import nn
 from rapgen.checkpoint import State, latest_checkpoint
 from rapgen.distributed import means_over_ranks, rank, world_size
 from rapgen.errors import ModelError
+from rapgen.identities import Parts, identities
 from rapgen.memory import keep_freed_memory
-from rapgen.parts import Parts, identities
 from rapgen.schema import Training
 from rapgen.training.sharding import spread, whole
 from rapgen.training.state import Progress, averages, check_same_step, load_model, load_rest, save, update_ema

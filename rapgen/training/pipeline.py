@@ -10,9 +10,10 @@ import torch
 from rapgen.checkpoint import find_model, latest_checkpoint, read_state
 from rapgen.distributed import is_main, main_first, wait_for_all
 from rapgen.errors import ModelError, PluginError, RecipeError
+from rapgen.identities import Part, Parts
 from rapgen.interfaces import Clip, Fittable, Trainable, TunableTextEncoder
 from rapgen.models.mulan import MuLaNPart
-from rapgen.parts import Part, Parts, bind, build_parts, freeze, load_part, load_parts, part_path, save_part
+from rapgen.parts import bind, build_parts, freeze, load_part, load_parts, part_path, save_part
 from rapgen.schema import STAGES
 from rapgen.tokens.collect import collect, stored_clip
 from rapgen.tokens.shards import Shards

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from rapgen.audio.io import from_pcm16
 from rapgen.checkpoint import find_model, is_bundle, latest_checkpoint, read_meta, stage_weights
 from rapgen.errors import MismatchError, PluginError
+from rapgen.identities import Parts, compare_all, full, untrained
 from rapgen.interfaces import TokenSpec, Trainable, TunableTextEncoder
 from rapgen.models.mulan import MuLaN, TunedMuLaN
 from rapgen.models.token_lm import StreamEmbedding, TokenLM
-from rapgen.parts import Parts, compare_all, full, untrained
 from rapgen.schema import TokenStage, Training
 from rapgen.tokens.batches import draw_clips, draw_frames, uniforms
 from rapgen.tokens.collect import AUDIO

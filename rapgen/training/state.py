@@ -15,7 +15,7 @@ from torch import nn
 from rapgen.checkpoint import State, read_meta, read_state, save_checkpoint
 from rapgen.distributed import is_main, sum_over_ranks, wait_for_all, world_size
 from rapgen.errors import MismatchError, ModelError
-from rapgen.parts import Parts, compare_all
+from rapgen.identities import Parts, compare_all
 from rapgen.training.sharding import local, placed_like, whole
 
 
