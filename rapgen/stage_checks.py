@@ -21,9 +21,9 @@ def check_stages(recipe: Recipe, codec: TokenSpec, semantic: TokenSpec, *, train
             f"stages.coarse.num_codebooks is {coarse} and {name} has {codec.num_codebooks}; leave at least one for fine"
         )
     problems += _short("codec", recipe, name, codec) if trains_codec else []
-    for key, section in {"mulan": recipe.mulan, "stages.mulan": recipe.stages.mulan}.items():
-        if section.crop_s < _LEAST_MULAN_S:
-            short = f"{key}.crop_s is {section.crop_s:g}, which is too short to hear anything in"
+    for key, crop_s in {"mulan": recipe.mulan.crop_s, "stages.mulan": recipe.stages.mulan.crop_s}.items():
+        if crop_s < _LEAST_MULAN_S:
+            short = f"{key}.crop_s is {crop_s:g}, which is too short to hear anything in"
             problems.append(f"{short}; give {_LEAST_MULAN_S:g} or more")
     problems += _short("semantic", recipe, f"semantic tokenizer '{recipe.semantic['use']}'", semantic)
     problems += _short("coarse", recipe, name, codec) + _short("fine", recipe, name, codec)

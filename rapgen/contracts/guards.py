@@ -104,5 +104,5 @@ def _guarded_refs(method: Callable[[], Iterator[Any]], owner: Owner) -> Callable
     return guarded
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(": ")
