@@ -58,10 +58,9 @@ class GridConditioner(Conditioner):
         """
         import torch
 
-        if spec is None or spec.hop_length is None or spec.sample_rate is None:
-            raise ValueError("grid: pass the consumer's frame-aligned spec")
-        frames = np.arange(start_frame, start_frame + num_frames, dtype=np.int64)
-        times_s = frames * spec.hop_length / spec.sample_rate
+        from rapgen.audio.frames import frame_times_s
+
+        times_s = frame_times_s(spec, start_frame, num_frames)
         codes = np.zeros((len(items), num_frames, len(self._sizes)), dtype=np.int64)
         valid = np.zeros(codes.shape, dtype=bool)
         for index, item in enumerate(items):

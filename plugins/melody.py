@@ -54,12 +54,10 @@ class MelodyConditioner(Conditioner):
         """
         import torch
 
+        from rapgen.audio.frames import frame_times_s
         from rapgen.audio.melody import pitch_classes
 
-        if spec is None or spec.hop_length is None or spec.sample_rate is None:
-            raise ValueError("melody: pass the consumer's frame-aligned spec")
-        frames = np.arange(start_frame, start_frame + num_frames, dtype=np.int64)
-        times_s = (frames + 0.5) * spec.hop_length / spec.sample_rate
+        times_s = frame_times_s(spec, start_frame, num_frames, at=0.5)
         codes = np.full((len(items), num_frames, 1), REST, dtype=np.int64)
         valid = np.zeros(codes.shape, dtype=bool)
         for row, item in enumerate(items):

@@ -71,9 +71,11 @@ def take_parts(run: Run) -> None:
 
     Raises MismatchError where the recipe's are others, ModelError where the model has not been trained.
     """
+    if run.recipe.start_from is None:
+        return
     parts = build_parts(run.recipe)
     lacking = {key: part for key, part in parts.items() if part.learns and not part_path(run.folder, key).is_file()}
-    if run.recipe.start_from is None or not lacking:
+    if not lacking:
         return
     folder = find_model(run.recipe.start_from)
     for key, part in lacking.items():
