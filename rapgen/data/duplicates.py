@@ -40,7 +40,7 @@ _OFTEN = 8  # meetings that a hash of a makes: loops have them by the hundred
 _CELL_FRAMES = 10
 _LINES, _FEWEST_MEETINGS, _VOTERS = 3, 8, 1000
 _TOLERANCE_FRAMES = 2
-_SAME = 0.35  # of the notes that two tracks could share, less those that meet by chance
+_SAME = 0.45  # of the notes that two tracks could share, less those that meet by chance
 _OVERLAP, _FEWEST_NOTES = 0.4, 40  # of the shorter track
 
 
