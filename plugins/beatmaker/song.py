@@ -21,7 +21,7 @@ DRUM_VOICES = (
 BASSES = ("808", "bass guitar", "upright bass", "synth bass")
 INSTRUMENTS = (
     "rhodes", "piano", "pad", "strings", "guitar", "muted guitar", "organ", "brass", "flute", "bells", "choir",
-    "lead synth", "vibes", "pluck",
+    "lead synth", "vibes", "pluck", "cowbell",
 )  # fmt: skip
 PARTS = ("chords", "bass", "lead", "counter")
 
@@ -40,7 +40,9 @@ class Note(NamedTuple):
     length: float  # steps
     midi: int
     velocity: float
-    slide_to: int | None = None  # the pitch a bass glides to from the middle of the note on
+    slide_to: int | None = (
+        None  # the pitch that an 808, synth bass or lead synth glides to, from the middle of the note
+    )
 
 
 class ChordAt(NamedTuple):
