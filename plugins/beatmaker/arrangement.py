@@ -9,7 +9,7 @@ from rapgen_plugins.beatmaker.basslines import draw_bass
 from rapgen_plugins.beatmaker.dice import Dice
 from rapgen_plugins.beatmaker.fills import BASS_STOP, FILLS
 from rapgen_plugins.beatmaker.harmony import Changes, draw_changes, draw_comping
-from rapgen_plugins.beatmaker.moods import draw_energy, moods_of
+from rapgen_plugins.beatmaker.moods import energy_percent, moods_of
 from rapgen_plugins.beatmaker.motifs import draw_counter, draw_tune
 from rapgen_plugins.beatmaker.patterns import Pattern, draw_drums, loosen
 from rapgen_plugins.beatmaker.sections import LAYERS, draw_sections, draw_silences, fill_bars
@@ -31,7 +31,7 @@ _START_PARTS = 60  # of a step, on which windows start
 
 
 def arrange(style: Style, dice: Dice, *, duration_s: float | None, bars: int | None, split: str) -> Song:
-    """Compose a song. Without `duration_s` it is a loop of 8 or 16 `bars`; with it a window into a song that goes on."""
+    """Compose a song: without `duration_s` a loop of 8 or 16 `bars`, with it a window into a song that goes on."""
     tempo_bpm, swing = dice.between(*style.tempo_bpm), dice.between(*style.swing) / 100
     block_bars = bars or dice.one(BLOCK_BARS)
     clock = _clock(tempo_bpm, swing, block_bars, duration_s, dice)
@@ -54,7 +54,7 @@ def arrange(style: Style, dice: Dice, *, duration_s: float | None, bars: int | N
         name: _thinned(part, silent.get(name, set()), stops if name == "bass" else []) for name, part in parts.items()
     }
     parts = {name: part for name, part in parts.items() if part.notes or name in ("chords", "bass")}
-    energy = draw_energy(style, tempo_bpm, feel, hits, num_bars)
+    energy = energy_percent(style, tempo_bpm, feel, hits, num_bars)
     return Song(
         style=style.name,
         split=split,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from rapgen_plugins.beatmaker.dice import Dice
 from rapgen_plugins.beatmaker.harmony import Changes
@@ -59,7 +60,7 @@ def _roots(bass: Bass, changes: Changes, kicks: Sequence[float], low: int, num_b
     for start, end, _ in changes.spans(num_bars):
         root = _root(changes, start, low)
         bars = [*range(start, end, STEPS_PER_BAR), end]
-        for at, until in zip(bars, bars[1:], strict=False):
+        for at, until in pairwise(bars):
             lead_in = pickup if until - at > 8 else 0
             body = until - at - lead_in
             parts = [(at, early), (at + early, body - early)] if 0 < early < body else [(at, body)]

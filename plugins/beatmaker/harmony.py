@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rapgen.groove import NOTES
 from rapgen_plugins.beatmaker.dice import Dice
@@ -38,7 +39,7 @@ class Changes:
         return self.chords[self.index_at(step)]
 
     def spans(self, num_bars: int) -> list[tuple[int, int, int]]:
-        """(start, end, index) of every chord over `num_bars` bars; a chord that stays is struck anew each time round."""
+        """(start, end, index) of every chord over `num_bars` bars; one that stays is struck anew each round."""
         length = self.num_bars * STEPS_PER_BAR
         last = num_bars * STEPS_PER_BAR
         starts = [(at + start, i) for at in range(0, last, length) for i, start in enumerate(self.starts)]
@@ -114,7 +115,7 @@ def _broken(
     for start, end, index in changes.spans(num_bars):
         voicing = sorted(voicings[index])
         bars = [*range(start, end, STEPS_PER_BAR), end]
-        for at, until in zip(bars, bars[1:], strict=False):
+        for at, until in pairwise(bars):
             for count, step in enumerate(range(at, until, stride)):
                 place = order[count % len(order)]
                 midi = voicing[place] if place < len(voicing) else voicing[place - len(voicing)] + 12

@@ -9,7 +9,7 @@ from rapgen_plugins.beatmaker.song import Hit
 from rapgen_plugins.beatmaker.style import Style
 
 
-def draw_energy(style: Style, tempo_bpm: int, feel: str, hits: Mapping[str, tuple[Hit, ...]], num_bars: int) -> int:
+def energy_percent(style: Style, tempo_bpm: int, feel: str, hits: Mapping[str, tuple[Hit, ...]], num_bars: int) -> int:
     """Percent: the style's own, more where the tempo is high for it, the drums are busy or in double time."""
     low, high = style.tempo_bpm
     pace = 16 * (tempo_bpm - low) // max(1, high - low) - 8

@@ -150,8 +150,3 @@ def loosen(drums: dict[str, Pattern], drumming: Drumming, dice: Dice) -> dict[st
             for step, velocity in sorted(pattern.items())
         )
     return hits
-
-
-def has_roll(hits: tuple[Hit, ...]) -> bool:
-    """Whether strokes fall closer than a 16th."""
-    return any(0 < late.step - early.step < 0.9 for early, late in zip(hits, hits[1:], strict=False))
