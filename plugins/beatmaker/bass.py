@@ -19,7 +19,6 @@ from rapgen_plugins.beatmaker.synth import (
     fade,
     falling_phase,
     line,
-    lowpass,
     midi_to_hz,
     modes,
     num_samples,
@@ -111,7 +110,7 @@ def _guitar(p: Settings, rng: np.random.Generator) -> Tone:
 
 def _upright(p: Settings, rng: np.random.Generator) -> Tone:
     """A double bass, plucked: a round thump that soon is dull, and wood."""
-    thump = lowpass(band_noise(num_samples(0.12), 60, 500, rng), 700) * decay(num_samples(0.12), 0.02)
+    thump = band_noise(num_samples(0.12), 60, 450, rng) * decay(num_samples(0.12), 0.02)
 
     def tone(freq_hz: float, velocity: float, n: int) -> Signal:
         out = _plucked(freq_hz, velocity, n, p, damp=0.45)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
+from numpy.typing import NDArray
+
 from rapgen_plugins.beatmaker.synth import (
+    HOP,
     SAMPLE_RATE,
     Signal,
     band_noise,
+    band_response,
     convolve,
     decay,
-    highpass,
-    lowpass,
-    noise,
     num_samples,
-    sine,
-    times_s,
+    place,
+    spread_out,
 )
 
+Tape = tuple[NDArray[np.int64], Signal]  # for each sample, the earlier one of two to read, and how late to read it
+
 _LEVELS = 2048  # of a 12 bit sampler, to either side of 0
+_SURFACE = 2**17  # samples of vinyl, which go over into themselves
 
 
 def sampler(signal: Signal, rate_hz: float) -> Signal:
@@ -36,47 +40,56 @@ def sampler(signal: Signal, rate_hz: float) -> Signal:
     return signal - np.sin(signal * turn) / turn
 
 
-def wow(signal: Signal, depth_ms: float, rng: np.random.Generator, *, period_s: float | None = None) -> Signal:
-    """The pitch of a worn tape, [..., samples]: a delay that sways by `depth_ms`, and flutters a little.
+def tape(n: int, depth_ms: float, rng: np.random.Generator, *, period_s: float | None = None) -> Tape:
+    """A worn tape's run: a delay [samples] that sways by `depth_ms` and flutters a little.
 
     With `period_s` the sway repeats after it, so that a loop closes.
     """
-    n = signal.shape[-1]
-    sway = np.zeros(n, np.float32)
+    frame_s = (np.arange(n // HOP + 1) + 0.5) * HOP / SAMPLE_RATE
+    sway = np.zeros(len(frame_s))
     for low_hz, high_hz, share in ((0.3, 0.8, 1.0), (5.0, 9.0, 0.04)):
         rate_hz, turn = rng.uniform(low_hz, high_hz), rng.random()
         if period_s is not None:
             rate_hz = max(round(rate_hz * period_s), 1) / period_s
-        sway += np.float32(share) * sine(rate_hz * times_s(n) + turn)
-    at = np.arange(n) - depth_ms * 1e-3 * SAMPLE_RATE * (0.52 + 0.5 * sway.astype(float))
-    at = np.maximum(at, 0)
-    before = at.astype(np.int64)
-    part = (at - before).astype(np.float32)
-    after = np.minimum(before + 1, n - 1)
-    out = signal.take(before, axis=-1)
-    return out + part * (signal.take(after, axis=-1) - out)
+        sway += share * np.sin(2 * np.pi * (rate_hz * frame_s + turn))
+    delay = spread_out(depth_ms * 1e-3 * SAMPLE_RATE * (0.52 + 0.5 * sway), n)
+    whole = np.floor(delay)
+    return np.maximum(np.arange(n) - whole.astype(np.int64) - 1, 0), delay - whole
+
+
+def run_tape(signal: Signal, tape: Tape) -> Signal:
+    """[C, samples] as a tape plays it."""
+    before, late = tape
+    out = np.empty_like(signal)
+    for channel, played in zip(signal, out, strict=True):
+        later = np.append(channel[1:], channel[-1:]).take(before)
+        np.subtract(channel.take(before), later, out=played)
+        played *= late
+        played += later
+    return out
 
 
 def echo(signal: Signal, delay: int, *, feedback: float, cutoff_hz: float) -> Signal:
-    """Echoes alone, [2, samples]: from side to side, each duller and softer."""
-    out, tap = np.zeros_like(signal), signal
-    for _ in range(3) if delay else ():
-        late = np.zeros_like(tap)
-        late[:, delay:] = tap[::-1, :-delay]
-        tap = np.float32(feedback) * lowpass(late, cutoff_hz, order=1)
-        out += tap
+    """Three echoes alone, [2, samples]: from side to side, each softer."""
+    out, dull = np.zeros_like(signal), convolve(signal, band_response(0, cutoff_hz, order=1))
+    for count in (1, 2, 3):
+        late = count * delay
+        if late < signal.shape[-1]:
+            sides = dull[::-1] if count % 2 else dull
+            out[:, late:] += np.float32(feedback**count) * sides[:, : signal.shape[-1] - late]
     return out
 
 
 def reverb(send: Signal, response: Signal) -> Signal:
-    """A hall, at half the rate, since nothing above 8 kHz rings: [samples] through [2, m] -> [2, samples]."""
-    half = convolve(lowpass(send, 8000, order=4)[::2], response)
-    out = np.empty((2, len(send)), np.float32)
+    """A hall, at half the rate, since its highs are dull: [samples] through [2, m] -> [2, samples]."""
+    n = len(send)
+    padded = np.append(send, np.zeros(2 + n % 2, np.float32))
+    half = convolve(np.float32(0.25) * (padded[:-2:2] + padded[2::2]) + np.float32(0.5) * padded[1:-1:2], response)
+    out = np.empty((2, 2 * half.shape[1]), np.float32)
     out[:, ::2] = half
-    out[:, 1:-1:2] = 0.5 * (half[:, : (len(send) - 1) // 2] + half[:, 1 : (len(send) + 1) // 2])
-    if len(send) % 2 == 0:
-        out[:, -1] = half[:, -1]
-    return out
+    out[:, 1:-1:2] = np.float32(0.5) * (half[:, :-1] + half[:, 1:])
+    out[:, -1] = half[:, -1]
+    return out[:, :n]
 
 
 def hall_response(length_s: float, cutoff_hz: float, rng: np.random.Generator) -> Signal:
@@ -92,19 +105,19 @@ def hall_response(length_s: float, cutoff_hz: float, rng: np.random.Generator) -
 def room_response(length_s: float, rng: np.random.Generator) -> Signal:
     """A small room, [2, m]: early reflections that thin out, of unit energy."""
     n = num_samples(length_s)
-    tail = np.stack([lowpass(noise(n, rng), 5500, order=1) for _ in range(2)]) * decay(n, length_s / 5)
+    tail = np.stack([band_noise(n, 150, 5500, rng) for _ in range(2)]) * decay(n, length_s / 5)
     tail[:, : num_samples(0.004)] = 0
     return tail / np.float32(max(np.sqrt((tail**2).sum() / 2), 1e-6))
 
 
 def crackle(n: int, rng: np.random.Generator) -> Signal:
     """A vinyl surface, [2, n]: sparse ticks over faint hiss, whose loudness is 1; the ticks reach 24 dB above."""
-    ticks = np.zeros((2, n), np.float32)
     count = int(rng.poisson(rng.uniform(4, 16) * n / SAMPLE_RATE))
     at, height = rng.integers(0, n, count), rng.exponential(1.0, count) * rng.choice([-1, 1], count)
-    side = rng.uniform(0.4, 1.0, (2, count))
-    np.add.at(ticks, (slice(None), at), (height * side).astype(np.float32))
-    ticks = lowpass(ticks, rng.uniform(3000, 9000))
-    hiss = np.tile(band_noise(n, 700, 6500, rng), (2, 1))
-    rumble = highpass(lowpass(noise(n, rng), 60), 25)
-    return hiss + np.float32(16 / max(np.abs(ticks).max(), 1e-6)) * ticks + np.float32(2.0) * rumble
+    hiss = band_noise(_SURFACE, 700, 6500, rng) + np.float32(2) * band_noise(_SURFACE, 25, 60, rng)
+    out = np.stack([np.resize(hiss, n)] * 2)
+    tick = band_response(0, rng.uniform(3000, 9000))
+    height *= 16 / (height.max(initial=1e-6) * tick.max())
+    for start, level, side in zip(at, height, rng.uniform(0.4, 1.0, (count, 2)), strict=True):
+        place(out, int(start), side[:, None].astype(np.float32) * tick, level)
+    return out

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from rapgen_plugins.beatmaker import drums, metals
-from rapgen_plugins.beatmaker.effects import room_response, sampler
+from rapgen_plugins.beatmaker.effects import sampler
 from rapgen_plugins.beatmaker.palettes import Palette
 from rapgen_plugins.beatmaker.presets import Ranges, Settings, draw_settings
-from rapgen_plugins.beatmaker.synth import Signal, convolve, decay, lowpass, pan, unit_peak
+from rapgen_plugins.beatmaker.synth import Signal, decay, pan, unit_peak
 
 Shot = Callable[[str, float, int], Signal]  # (voice, velocity, how many strokes came before) -> float32 [2, samples]
 
@@ -98,8 +98,7 @@ def build_kit(
         for one in rng.permutation(chosen)[:2]
     ]
     places = {voice: float(rng.uniform(-spread, spread)) for voice, spread in _SPREAD.items()}
-    tone_hz, bits_hz = float(rng.uniform(*palette.drum_lowpass_hz)), float(rng.uniform(*palette.sampler_hz))
-    room = room_response(rng.uniform(*palette.room_s), rng) * np.float32(rng.uniform(*palette.room))
+    rate_hz = float(rng.uniform(*palette.sampler_hz))
     made: dict[tuple[str, int, int], Signal] = {}
 
     def shot(voice: str, velocity: float, stroke: int) -> Signal:
@@ -109,8 +108,8 @@ def build_kit(
         key = voice, strength, stroke % _TAKES.get(voice, 1)
         if key not in made:
             sound = _strike(voice, [layer[voice] for layer in layers], _STRENGTHS[strength], rng)
-            sound = sampler(lowpass(sound, tone_hz), bits_hz)
-            made[key] = _set_up(sound, places.get(voice, 0.0), room if voice != "kick" else None)
+            sound = sampler(sound, rate_hz)
+            made[key] = sound if sound.ndim == 2 else pan(sound, places.get(voice, 0.0))
         return made[key]
 
     return shot
@@ -129,14 +128,3 @@ def _strike(voice: str, layers: list[Settings], velocity: float, rng: np.random.
         front = decay(n, 0.018)
         first = long * (np.float32(0.35) + np.float32(0.65) * front) + under * (1 - np.float32(0.55) * front)
     return unit_peak(first)
-
-
-def _set_up(sound: Signal, position: float, room: Signal | None) -> Signal:
-    """Put a sound at its place, [2, n], with the room around it."""
-    placed = pan(sound, position) if sound.ndim == 1 else sound
-    if room is None or not room.any():
-        return placed
-    padded = np.pad(placed.mean(0), (0, room.shape[-1]))
-    wet = convolve(padded, room)
-    wet[:, : placed.shape[-1]] += placed
-    return wet

@@ -13,10 +13,9 @@ from scipy.fft import rfft
 from scipy.ndimage import minimum_filter1d
 from scipy.signal import freqz_sos
 
-from rapgen_plugins.beatmaker.synth import SAMPLE_RATE, Floats, Signal
+from rapgen_plugins.beatmaker.synth import HOP, SAMPLE_RATE, Floats, Signal, frames, spread_out
 
 LOUDNESS_LUFS = -14.0
-HOP = 64  # samples
 _CEILING = 0.96
 _LOOK = 2  # frames that the limiter moves ahead of a peak
 _RELEASE_S = 0.06
@@ -24,23 +23,6 @@ _LOUD_FRAME = 4410  # samples, 100 ms
 _OFFSET_DB = -0.691  # of ITU-R BS.1770: a sine of 997 Hz at full scale in one channel is -3.01 LUFS
 _SHELF = [1.53512485958697, -2.69169618940638, 1.19839281085285, 1.0, -1.69065929318241, 0.73248077421585]
 _HIGHPASS = [1.0, -2.0, 1.0, 1.0, -1.99004745483398, 0.99007225036621]
-
-
-def frames(signal: Signal, hop: int = HOP) -> Signal:
-    """[..., samples] -> [..., frames, hop], silence after the end."""
-    n = signal.shape[-1]
-    short = -n % hop
-    if short:
-        signal = np.concatenate([signal, np.zeros((*signal.shape[:-1], short), np.float32)], axis=-1)
-    return signal.reshape(*signal.shape[:-1], -1, hop)
-
-
-def spread_out(control: Floats, n: int) -> Signal:
-    """One value a frame, in its middle -> [n], on straight lines."""
-    points = np.pad(control, 1, mode="edge").astype(np.float32)
-    ramp = np.arange(HOP, dtype=np.float32) / np.float32(HOP)
-    lines = points[:-1, None] + (points[1:] - points[:-1])[:, None] * ramp
-    return lines.ravel()[HOP // 2 : HOP // 2 + n]
 
 
 def master_gain(mix: Signal, *, ratio: float, wraps: bool) -> Signal:

@@ -7,14 +7,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rapgen_plugins.beatmaker.effects import crackle, echo, hall_response, reverb, sampler, wow
-from rapgen_plugins.beatmaker.master import HOP, frames, master_gain, spread_out
+from rapgen_plugins.beatmaker.effects import crackle, echo, hall_response, reverb, room_response, run_tape, sampler, tape
+from rapgen_plugins.beatmaker.master import master_gain
 from rapgen_plugins.beatmaker.palettes import Palette
-from rapgen_plugins.beatmaker.synth import SAMPLE_RATE, Signal, drive, highpass, lowpass
+from rapgen_plugins.beatmaker.synth import (
+    HOP,
+    SAMPLE_RATE,
+    Signal,
+    add_up,
+    band_response,
+    convolve,
+    drive,
+    frames,
+    spread_out,
+)
 
 _LEVEL_FRAME = SAMPLE_RATE // 10  # samples
 _AUDIBLE_PUMP = 0.15
 _AUDIBLE_WOW_MS = 0.3
+_AUDIBLE_HALL = 0.25
+
+STEMS = ("drums", "bass", "music", "effects")  # that add up to the mix
 
 
 @dataclass(frozen=True)
@@ -44,76 +57,100 @@ class Mixed:
 def mix(tracks: Tracks, palette: Palette, rng: np.random.Generator) -> Mixed:
     """Mix and master; the samples before the clip are left out."""
     heard: list[str] = []
-    drums = drive(tracks.drums, rng.uniform(*palette.drum_drive))
+    levelled = {name: _at_level(track, _part_db(name, palette, rng)) for name, track in tracks.music.items()}
     bass = _at_level(tracks.bass, rng.uniform(*palette.bass_db))
-    bass = bass * _side_chain(tracks, rng.uniform(*palette.duck), 0.09)
-    parts = _music(tracks, palette, heard, rng)
-    rooms = _rooms(parts, tracks, palette, heard, rng)
-    buses = {"drums": drums, "bass": np.stack([bass, bass]), **parts, "rooms": rooms}
+    bass *= _side_chain(tracks, rng.uniform(*palette.duck), 0.09)
+    backing, lead = _chain(levelled, tracks, palette, heard, rng)
+    drums = drive(_in_a_room(tracks.drums, palette, rng), rng.uniform(*palette.drum_drive))
+    effects = _rooms(backing, lead, tracks, palette, heard, rng)
+    surface_db = rng.uniform(*palette.crackle_db)
     if rng.random() < palette.crackle_chance:
         heard.append("vinyl crackle")
-        buses["vinyl crackle"] = _gain(rng.uniform(*palette.crackle_db)) * crackle(drums.shape[-1], rng)
-    buses = {name: bus[:, tracks.past :] for name, bus in buses.items()}
-    total = np.sum(list(buses.values()), axis=0)
+        effects += _gain(surface_db) * crackle(drums.shape[-1], rng)
+    music = backing if lead is None else backing + lead
+    stems = {"drums": drums, "bass": bass[None], "music": music, "effects": effects}
+    if lead is not None:
+        stems["lead"] = lead
+    stems = {name: stem[:, tracks.past :] for name, stem in stems.items()}
+    total = add_up(stems[name] for name in STEMS)
     gain = master_gain(total, ratio=rng.uniform(*palette.squeeze), wraps=tracks.wraps)
     total_db = _level_db(total)
-    levels_db = {name: _level_db(bus) - total_db for name, bus in buses.items()}
-    buses = {name: bus * gain for name, bus in buses.items()}
-    stems = {name: buses[name] for name in ("drums", "bass")}
-    stems["music"] = np.sum([buses[name] for name in parts], axis=0)
-    stems["effects"] = np.sum([bus for name, bus in buses.items() if name not in (*stems, *parts)], axis=0)
-    whole = np.sum(list(stems.values()), axis=0)
-    return Mixed(whole, {**stems, "lead": buses.get("lead", np.zeros_like(whole))}, levels_db, tuple(heard))
+    levels_db = {name: _level_db(stem[:, tracks.past :]) - total_db for name, stem in levelled.items()}
+    levels_db |= {name: _level_db(stems[name]) - total_db for name in ("drums", "bass")}
+    if "vinyl crackle" in heard:
+        levels_db["vinyl crackle"] = surface_db + 3 - total_db
+    total *= gain
+    stems = {name: stem * gain for name, stem in stems.items()}
+    stems["bass"] = np.repeat(stems["bass"], 2, axis=0)
+    stems.setdefault("lead", np.zeros_like(total))
+    return Mixed(total, stems, levels_db, tuple(heard))
 
 
-def _music(tracks: Tracks, palette: Palette, heard: list[str], rng: np.random.Generator) -> dict[str, Signal]:
-    """The pitched parts through one chain: levels, filters, an old sampler, tape, and the kick's side-chain."""
-    low_hz, high_hz = rng.uniform(*palette.music_highpass_hz), rng.uniform(*palette.music_lowpass_hz)
+def _in_a_room(drums: Signal, palette: Palette, rng: np.random.Generator) -> Signal:
+    """The drums with a small room around them, and one tone over both."""
+    response = room_response(rng.uniform(*palette.room_s), rng) * np.float32(rng.uniform(*palette.room))
+    response[:, 0] += 1
+    return convolve(drums, convolve(response, band_response(0, rng.uniform(*palette.drum_lowpass_hz))))
+
+
+def _part_db(name: str, palette: Palette, rng: np.random.Generator) -> float:
+    level_db = rng.uniform(*(palette.chords_db if name == "chords" else palette.lead_db))
+    return level_db - 3 if name == "counter" else level_db
+
+
+def _chain(
+    parts: Mapping[str, Signal], tracks: Tracks, palette: Palette, heard: list[str], rng: np.random.Generator
+) -> tuple[Signal, Signal | None]:
+    """The pitched parts, the lead apart, through filters, an old sampler, tape, and the kick's side-chain."""
+    n = tracks.drums.shape[-1]
+    band = band_response(rng.uniform(*palette.music_highpass_hz), rng.uniform(*palette.music_lowpass_hz))
     sampler_hz = rng.uniform(22_000, 30_000) if rng.random() < palette.music_sampler_chance else 0.0
     wow_ms, pump = rng.uniform(*palette.wow_ms), rng.uniform(*palette.pump)
-    if sampler_hz:
-        heard.append("12-bit sampler")
-    if wow_ms > _AUDIBLE_WOW_MS:
-        heard.append("tape wow")
-    if pump > _AUDIBLE_PUMP:
-        heard.append("side-chain")
+    period_s = (n - tracks.past) / SAMPLE_RATE if tracks.wraps else None
+    worn = tape(n, wow_ms, rng, period_s=period_s) if wow_ms else None
     ducked = _side_chain(tracks, pump, 0.16)
-    period_s = (tracks.drums.shape[-1] - tracks.past) / SAMPLE_RATE if tracks.wraps else None
-    tape = int(rng.integers(2**31))  # one tape for all parts
-    parts = {}
-    for name, track in tracks.music.items():
-        level_db = palette.chords_db if name == "chords" else palette.lead_db
-        part = _at_level(track, rng.uniform(*level_db) - (3 if name == "counter" else 0))
-        part = sampler(lowpass(highpass(part, low_hz), high_hz), sampler_hz)
-        if wow_ms:
-            part = wow(part, wow_ms, np.random.Generator(np.random.Philox(tape)), period_s=period_s)
-        parts[name] = part * ducked
-    return parts
+    told = {"12-bit sampler": sampler_hz, "tape wow": wow_ms > _AUDIBLE_WOW_MS, "side-chain": pump > _AUDIBLE_PUMP}
+    heard += [name for name, is_heard in told.items() if is_heard]
+
+    def run(part: Signal) -> Signal:
+        part = sampler(convolve(part, band), sampler_hz)
+        if worn is not None:
+            part = run_tape(part, worn)
+        part *= ducked
+        return part
+
+    backing = run(add_up(part for name, part in parts.items() if name != "lead"))
+    return backing, run(parts["lead"]) if "lead" in parts else None
 
 
 def _rooms(
-    parts: Mapping[str, Signal], tracks: Tracks, palette: Palette, heard: list[str], rng: np.random.Generator
+    backing: Signal,
+    lead: Signal | None,
+    tracks: Tracks,
+    palette: Palette,
+    heard: list[str],
+    rng: np.random.Generator,
 ) -> Signal:
     """The hall and the echo alone, [2, samples]."""
-    length_s, amount = rng.uniform(*palette.hall_s), rng.uniform(*palette.hall)
-    response = hall_response(length_s, rng.uniform(*palette.hall_hz), rng)
-    send = np.sum([part.mean(0) * (1.3 if name == "lead" else 1.0) for name, part in parts.items()], axis=0)
-    send = send.astype(np.float32) + np.float32(rng.uniform(0.15, 0.5)) * tracks.snares
-    wet = np.float32(amount) * reverb(send, response)
-    if amount > 0.25:
+    amount = rng.uniform(*palette.hall)
+    response = hall_response(rng.uniform(*palette.hall_s), rng.uniform(*palette.hall_hz), rng)
+    send = np.float32(0.5) * (backing[0] + backing[1]) + np.float32(rng.uniform(0.15, 0.5)) * tracks.snares
+    if lead is not None:
+        send += np.float32(0.65) * (lead[0] + lead[1])
+    wet = reverb(send, np.float32(amount) * response)
+    if amount > _AUDIBLE_HALL:
         heard.append("reverb")
-    steps = int(rng.choice([3, 4, 6]))
-    if rng.random() < palette.echo_chance and "lead" in parts:
+    delay, feedback = round(int(rng.choice([3, 4, 6])) * tracks.step), rng.uniform(0.25, 0.42)
+    if rng.random() < palette.echo_chance and lead is not None:
         heard.append("echo")
-        delay = round(steps * tracks.step)
-        wet += echo(parts["lead"], delay, feedback=rng.uniform(0.25, 0.42), cutoff_hz=rng.uniform(2500, 5000))
+        wet += echo(lead, delay, feedback=feedback, cutoff_hz=rng.uniform(2500, 5000))
     return wet
 
 
 def _at_level(track: Signal, level_db: float) -> Signal:
     """Bring a track near a level where it sounds: resting most of the time makes a part no louder."""
-    power = np.square(frames(track, _LEVEL_FRAME)).mean(axis=-1, dtype=float)
-    power = power.mean(axis=0) if power.ndim == 2 else power
+    rows = frames(np.atleast_2d(track), _LEVEL_FRAME)
+    power = np.einsum("cfh,cfh->f", rows, rows).astype(float) / (len(rows) * _LEVEL_FRAME)
     if not power.any():
         return track
     return track * (_gain(level_db) / np.float32(np.sqrt((power**2).sum() / power.sum())))
@@ -135,7 +172,7 @@ def _side_chain(tracks: Tracks, depth: float, recover_s: float) -> Signal:
 
 
 def _level_db(signal: Signal) -> float:
-    return float(10 * np.log10(np.vdot(signal, signal) / signal.size + 1e-12))
+    return float(10 * np.log10(sum(np.dot(channel, channel) for channel in signal) / signal.size + 1e-12))
 
 
 def _gain(level_db: float) -> np.float32:

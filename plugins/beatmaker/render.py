@@ -15,14 +15,14 @@ from rapgen_plugins.beatmaker.mix import Tracks, mix
 from rapgen_plugins.beatmaker.palettes import PALETTES, Palette
 from rapgen_plugins.beatmaker.song import Hit, Note, Part, Song
 from rapgen_plugins.beatmaker.synth import (
+    HOP,
     SAMPLE_RATE,
     Signal,
     fade,
     midi_to_hz,
     num_samples,
     place,
-    sine,
-    times_s,
+    spread_out,
 )
 
 _IN_THE_HALL = ("snare", "clap", "snap", "rim", "tom", "conga", "cowbell", "tambourine")
@@ -95,19 +95,20 @@ def _play_drums(stage: _Stage, rng: np.random.Generator) -> tuple[Signal, Signal
     kit = build_kit(palette, rng, held_out=stage.held_out)
     track, hall = np.zeros((2, stage.length), np.float32), np.zeros(stage.length, np.float32)
     kick_db, energy = rng.uniform(*palette.drums), {}
+    power: dict[int, float] = {}
     closings = np.array([at for at, _ in stage.cues(drums.get("hat", ()))] + [2**62])
     for voice, hits in drums.items():
         voice_db = kick_db + palette.drums_db[voice] + (rng.uniform(-1.5, 1.5) if voice != "kick" else 0)
         energy[voice] = 1e-9
         for stroke, (at, hit) in enumerate(stage.cues(hits)):
             shot = kit(voice, hit.velocity, stroke)
-            if voice == "open hat":
-                shot = _choked(shot, int(closings[np.searchsorted(closings, at + 1)]) - at)
             gain = 10 ** (voice_db / 20) * hit.velocity
-            place(track, at, shot, gain)
+            until = int(closings[np.searchsorted(closings, at + 1)]) - at if voice == "open hat" else shot.shape[-1]
+            place(track, at, _choked(shot, until), gain)
             if voice in _IN_THE_HALL:
                 place(hall, at, shot[0], gain)
-            energy[voice] += gain**2 * float(np.vdot(shot, shot))
+            power.setdefault(id(shot), float(np.vdot(shot, shot)))
+            energy[voice] += gain**2 * power[id(shot)]
     whole = sum(energy.values())
     return track, hall, {voice: 10 * float(np.log10(one / whole)) for voice, one in energy.items()}
 
@@ -145,7 +146,8 @@ def _tremolo(stage: _Stage, rate_hz: float, depth: float) -> Signal:
     clip_s = (stage.length - stage.past) / SAMPLE_RATE
     if stage.song.clock.is_loop:
         rate_hz = max(round(rate_hz * clip_s), 1) / clip_s
-    sway = np.float32(0.5 * depth) * sine(rate_hz * (times_s(stage.length) - stage.past / SAMPLE_RATE))
+    at_s = (np.arange(stage.length // HOP + 1) + 0.5) * HOP / SAMPLE_RATE
+    sway = spread_out(0.5 * depth * np.sin(2 * np.pi * rate_hz * at_s), stage.length)
     return np.stack([1 - np.float32(0.5 * depth) + sway, 1 - np.float32(0.5 * depth) - sway])
 
 

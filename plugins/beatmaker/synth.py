@@ -6,15 +6,16 @@ within one 16 bit step of each other.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.fft import irfft
+from scipy.fft import irfft, next_fast_len
 from scipy.signal import butter, oaconvolve, sosfilt
 
 SAMPLE_RATE = 44_100  # Hz
 TOP_HZ = 16_000  # no partial above
+HOP = 64  # samples of a frame: how often what moves slowly is told
 
 Signal = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -102,31 +103,42 @@ def noise(n: int, rng: np.random.Generator) -> Signal:
 
 
 def band_noise(n: int, low_hz: float, high_hz: float, rng: np.random.Generator) -> Signal:
-    """Noise of unit variance between two frequencies, its edges as soft as a second-order filter's."""
-    size = 1 << max(n - 1, 255).bit_length()
+    """Noise of unit variance between two frequencies, its edges as soft as a second-order filter's.
+
+    A power of two of samples goes over into itself without a seam.
+    """
+    size = next_fast_len(max(n, 256), real=True)
     hz = np.maximum(np.arange(size // 2 + 1), 0.5) * (SAMPLE_RATE / size)
     shape = 1 / np.sqrt((1 + (low_hz / hz) ** 4) * (1 + (hz / high_hz) ** 4))
     values = rng.standard_normal(2 * len(hz), dtype=np.float32).view(np.complex64)
-    sound = irfft(values * shape.astype(np.float32))[:n]
+    sound = irfft(values * shape.astype(np.float32), size)[:n]
     return sound * np.float32(size / (2 * np.sqrt((shape**2).sum())))
 
 
-def lowpass(signal: Signal, cutoff_hz: float, *, order: int = 2) -> Signal:
-    """Butterworth low-pass."""
-    return convolve(signal, _response(float(cutoff_hz), "lowpass", order))
+def band_response(low_hz: float, high_hz: float, *, order: int = 2) -> Signal:
+    """The impulse response of a Butterworth high-pass and low-pass in a row, as far as it is heard; 0 leaves one out."""
+    out = np.eye(1, num_samples(2.5 / (low_hz or high_hz)) + 16)[0]
+    for edge_hz, kind in ((low_hz, "highpass"), (high_hz, "lowpass")):
+        if edge_hz:
+            out = sosfilt(butter(order, edge_hz, kind, fs=SAMPLE_RATE, output="sos"), out)
+    return out.astype(np.float32)
 
 
-def highpass(signal: Signal, cutoff_hz: float, *, order: int = 2) -> Signal:
-    """Butterworth high-pass."""
-    return convolve(signal, _response(float(cutoff_hz), "highpass", order))
+def frames(signal: Signal, hop: int = HOP) -> Signal:
+    """[..., samples] -> [..., frames, hop], silence after the end."""
+    n = signal.shape[-1]
+    short = -n % hop
+    if short:
+        signal = np.concatenate([signal, np.zeros((*signal.shape[:-1], short), np.float32)], axis=-1)
+    return signal.reshape(*signal.shape[:-1], -1, hop)
 
 
-@lru_cache(maxsize=64)
-def _response(cutoff_hz: float, kind: str, order: int) -> Signal:
-    """The impulse response of a Butterworth filter, as far as it is heard."""
-    n = num_samples(min(2.5 / cutoff_hz, 0.15)) + 16
-    sos = butter(order, min(cutoff_hz, 0.49 * SAMPLE_RATE), kind, fs=SAMPLE_RATE, output="sos")
-    return sosfilt(sos, np.eye(1, n)[0]).astype(np.float32)
+def spread_out(control: Floats, n: int) -> Signal:
+    """One value a frame, in its middle -> [n], on straight lines."""
+    points = np.pad(control, 1, mode="edge").astype(np.float32)
+    ramp = np.arange(HOP, dtype=np.float32) / np.float32(HOP)
+    lines = points[:-1, None] + (points[1:] - points[:-1])[:, None] * ramp
+    return lines.ravel()[HOP // 2 : HOP // 2 + n]
 
 
 def convolve(signal: Signal, response: Signal) -> Signal:
@@ -168,6 +180,15 @@ def pan(shot: Signal, position: float) -> Signal:
 def unit_peak(signal: Signal) -> Signal:
     """Scale to a peak of 1."""
     return signal / np.float32(max(float(np.abs(signal).max(initial=0)), 1e-6))
+
+
+def add_up(signals: Iterable[Signal]) -> Signal:
+    """The sum of signals that broadcast to the first one's shape."""
+    first, *others = signals
+    total = first.copy()
+    for other in others:
+        total += other
+    return total
 
 
 def place(track: Signal, start: int, shot: Signal, gain: float) -> None:
