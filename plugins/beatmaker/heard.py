@@ -47,7 +47,7 @@ def hear(song: Song, levels_db: Mapping[str, float], effects: Sequence[str]) -> 
 
 def within(clock: Clock, events: Sequence[Event]) -> list[Event]:
     """Events that begin in the clip."""
-    return [event for event in events if clock.start_step <= event.step < clock.end_step]
+    return [event for event in events if clock.holds(event.step)]
 
 
 def _traits(song: Song, drums: Mapping[str, list[Hit]], loud: list[str]) -> tuple[str, ...]:
