@@ -14,6 +14,8 @@ from rapgen_plugins.beatmaker.synth import (
     band_response,
     convolve,
     decay,
+    full_rate,
+    half_rate,
     num_samples,
     place,
     spread_out,
@@ -71,7 +73,7 @@ def run_tape(signal: Signal, tape: Tape) -> Signal:
 
 def echo(signal: Signal, delay: int, *, feedback: float, cutoff_hz: float) -> Signal:
     """Three echoes alone, [2, samples]: from side to side, each softer."""
-    out, dull = np.zeros_like(signal), convolve(signal, band_response(0, cutoff_hz, order=1))
+    out, dull = np.zeros_like(signal), convolve(signal, band_response(0, cutoff_hz, order=1)[None])
     for count in (1, 2, 3):
         late = count * delay
         if late < signal.shape[-1]:
@@ -81,33 +83,17 @@ def echo(signal: Signal, delay: int, *, feedback: float, cutoff_hz: float) -> Si
 
 
 def reverb(send: Signal, response: Signal) -> Signal:
-    """A hall, at half the rate, since its highs are dull: [samples] through [2, m] -> [2, samples]."""
-    n = len(send)
-    padded = np.append(send, np.zeros(2 + n % 2, np.float32))
-    half = convolve(np.float32(0.25) * (padded[:-2:2] + padded[2::2]) + np.float32(0.5) * padded[1:-1:2], response)
-    out = np.empty((2, 2 * half.shape[1]), np.float32)
-    out[:, ::2] = half
-    out[:, 1:-1:2] = np.float32(0.5) * (half[:, :-1] + half[:, 1:])
-    out[:, -1] = half[:, -1]
-    return out[:, :n]
+    """A hall or a room around [samples], of a response [2, m] at half the rate, since its highs are dull: [2, samples]."""
+    return full_rate(convolve(half_rate(send)[None], response), len(send))
 
 
-def hall_response(length_s: float, cutoff_hz: float, rng: np.random.Generator) -> Signal:
-    """The response of a hall that dies by 60 dB in `length_s`, at half the rate: [2, m], of unit energy."""
+def hall_response(length_s: float, cutoff_hz: float, rng: np.random.Generator, *, ahead_s: float = 0.012) -> Signal:
+    """The response of a room that dies by 60 dB in `length_s`, at half the rate: [2, m], of unit energy."""
     n = num_samples(length_s / 2)
     tail = np.stack([band_noise(n, 400, 2 * cutoff_hz, rng) for _ in range(2)])  # at half the rate twice as low
     tail *= decay(n, length_s / 2 / 6.9)
-    ahead = num_samples(0.012 / 2)
-    tail = np.pad(tail, ((0, 0), (ahead, 0)))
-    return tail / np.float32(np.sqrt((tail**2).sum() / 2))
-
-
-def room_response(length_s: float, rng: np.random.Generator) -> Signal:
-    """A small room, [2, m]: early reflections that thin out, of unit energy."""
-    n = num_samples(length_s)
-    tail = np.stack([band_noise(n, 150, 5500, rng) for _ in range(2)]) * decay(n, length_s / 5)
-    tail[:, : num_samples(0.004)] = 0
-    return tail / np.float32(max(np.sqrt((tail**2).sum() / 2), 1e-6))
+    tail /= np.float32(np.sqrt(np.vdot(tail, tail) / 2))
+    return np.pad(tail, ((0, 0), (num_samples(ahead_s / 2), 0)))
 
 
 def crackle(n: int, rng: np.random.Generator) -> Signal:

@@ -10,7 +10,7 @@ from rapgen_plugins.beatmaker import drums, metals
 from rapgen_plugins.beatmaker.effects import sampler
 from rapgen_plugins.beatmaker.palettes import Palette
 from rapgen_plugins.beatmaker.presets import Ranges, Settings, draw_settings
-from rapgen_plugins.beatmaker.synth import Signal, decay, pan, unit_peak
+from rapgen_plugins.beatmaker.synth import Signal, band_response, convolve, decay, pan, unit_peak
 
 Shot = Callable[[str, float, int], Signal]  # (voice, velocity, how many strokes came before) -> float32 [2, samples]
 
@@ -98,7 +98,7 @@ def build_kit(
         for one in rng.permutation(chosen)[:2]
     ]
     places = {voice: float(rng.uniform(-spread, spread)) for voice, spread in _SPREAD.items()}
-    rate_hz = float(rng.uniform(*palette.sampler_hz))
+    tone, rate_hz = band_response(0, rng.uniform(*palette.drum_lowpass_hz)), float(rng.uniform(*palette.sampler_hz))
     made: dict[tuple[str, int, int], Signal] = {}
 
     def shot(voice: str, velocity: float, stroke: int) -> Signal:
@@ -108,7 +108,7 @@ def build_kit(
         key = voice, strength, stroke % _TAKES.get(voice, 1)
         if key not in made:
             sound = _strike(voice, [layer[voice] for layer in layers], _STRENGTHS[strength], rng)
-            sound = sampler(sound, rate_hz)
+            sound = convolve(sampler(sound, rate_hz), tone if sound.ndim == 1 else tone[None])
             made[key] = sound if sound.ndim == 2 else pan(sound, places.get(voice, 0.0))
         return made[key]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rapgen_plugins.beatmaker.effects import crackle, echo, hall_response, reverb, room_response, run_tape, sampler, tape
+from rapgen_plugins.beatmaker.effects import crackle, echo, hall_response, reverb, run_tape, sampler, tape
 from rapgen_plugins.beatmaker.master import master_gain
 from rapgen_plugins.beatmaker.palettes import Palette
 from rapgen_plugins.beatmaker.synth import (
@@ -87,10 +87,9 @@ def mix(tracks: Tracks, palette: Palette, rng: np.random.Generator) -> Mixed:
 
 
 def _in_a_room(drums: Signal, palette: Palette, rng: np.random.Generator) -> Signal:
-    """The drums with a small room around them, and one tone over both."""
-    response = room_response(rng.uniform(*palette.room_s), rng) * np.float32(rng.uniform(*palette.room))
-    response[:, 0] += 1
-    return convolve(drums, convolve(response, band_response(0, rng.uniform(*palette.drum_lowpass_hz))))
+    """The drums with a small room around them."""
+    response = hall_response(rng.uniform(*palette.room_s), 5500, rng, ahead_s=0.004)
+    return drums + reverb(drums[0] + drums[1], response * np.float32(0.5 * rng.uniform(*palette.room)))
 
 
 def _part_db(name: str, palette: Palette, rng: np.random.Generator) -> float:
@@ -113,7 +112,7 @@ def _chain(
     heard += [name for name, is_heard in told.items() if is_heard]
 
     def run(part: Signal) -> Signal:
-        part = sampler(convolve(part, band), sampler_hz)
+        part = sampler(convolve(part, band[None]), sampler_hz)
         if worn is not None:
             part = run_tape(part, worn)
         part *= ducked

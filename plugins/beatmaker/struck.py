@@ -6,7 +6,7 @@ import numpy as np
 
 from rapgen_plugins.beatmaker.patches import Instrument, Patch, even_energy, harmonics, sides
 from rapgen_plugins.beatmaker.presets import Settings
-from rapgen_plugins.beatmaker.synth import TOP_HZ, Floats, Signal, band_noise, decay, fade, modes, num_samples
+from rapgen_plugins.beatmaker.synth import TOP_HZ, Floats, Signal, band_noise, decay, drive, fade, modes, num_samples
 
 
 def rhodes(p: Settings, rng: np.random.Generator) -> Patch:
@@ -123,6 +123,19 @@ def pluck(p: Settings, rng: np.random.Generator) -> Patch:
     return Patch(play, release_s=0.1)
 
 
+def cowbell(p: Settings, rng: np.random.Generator) -> Patch:
+    """A drum machine's cowbell that plays tunes: two square waves a fifth apart, with a clank in front."""
+    odd = np.arange(1.0, 24, 2)
+    ratios, lean = np.concatenate([odd, 1.5 * odd]), rng.uniform(-0.3, 0.3, 2 * len(odd))
+
+    def play(freq_hz: float, velocity: float, n: int) -> Signal:
+        level = np.concatenate([1 / odd, p["fifth"] / odd]) * np.exp(-freq_hz * ratios / (2500 + 5500 * velocity))
+        note = _struck(freq_hz * ratios, level, p["tau_s"] / ratios**0.3, n, lean, attack_s=0.0006)
+        return drive(note * (1 + np.float32(velocity) * decay(n, 0.012)), p["drive"])
+
+    return Patch(play, release_s=0.08)
+
+
 def _struck(freq_hz: Floats, level: Floats, tau_s: Floats, n: int, lean: Floats, *, attack_s: float) -> Signal:
     """[2, n]: modes under TOP_HZ, each leaning to a side, of even energy whatever the number of partials."""
     heard = freq_hz < TOP_HZ
@@ -148,6 +161,7 @@ STRUCK = {
     "muted guitar": Instrument(
         {"place": (0.12, 0.3), "slope": (0.7, 1.2), "tau_s": (0.45, 0.8), "damp": (0.12, 0.3), "pick": (0.05, 0.14)},
         muted_guitar),
+    "cowbell": Instrument({"fifth": (0.25, 0.8), "tau_s": (0.12, 0.35), "drive": (0.2, 1.5)}, cowbell),
     "pluck": Instrument(
         {"odd": (0.0, 0.9), "tau_s": (0.2, 0.5), "close": (0.5, 1.0), "cents": (1.0, 4.0), "width": (0.2, 0.7)}, pluck),
 }  # fmt: skip

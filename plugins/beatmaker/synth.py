@@ -7,11 +7,12 @@ within one 16 bit step of each other.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.fft import irfft, next_fast_len
-from scipy.signal import butter, oaconvolve, sosfilt
+from scipy.fft import irfft, next_fast_len, rfft
+from scipy.signal import butter, sosfilt
 
 SAMPLE_RATE = 44_100  # Hz
 TOP_HZ = 16_000  # no partial above
@@ -97,22 +98,25 @@ def read_table(table: Signal, phase: Floats) -> Signal:
     return value + (at - whole).astype(np.float32) * (table.take(index + 1) - value)
 
 
-def noise(n: int, rng: np.random.Generator) -> Signal:
-    """White noise of unit variance."""
-    return rng.standard_normal(n, dtype=np.float32)
-
-
 def band_noise(n: int, low_hz: float, high_hz: float, rng: np.random.Generator) -> Signal:
     """Noise of unit variance between two frequencies, its edges as soft as a second-order filter's.
 
     A power of two of samples goes over into itself without a seam.
     """
     size = next_fast_len(max(n, 256), real=True)
-    hz = np.maximum(np.arange(size // 2 + 1), 0.5) * (SAMPLE_RATE / size)
-    shape = 1 / np.sqrt((1 + (low_hz / hz) ** 4) * (1 + (hz / high_hz) ** 4))
-    values = rng.standard_normal(2 * len(hz), dtype=np.float32).view(np.complex64)
-    sound = irfft(values * shape.astype(np.float32), size)[:n]
-    return sound * np.float32(size / (2 * np.sqrt((shape**2).sum())))
+    hz = np.maximum(np.arange(size // 2 + 1, dtype=np.float32), np.float32(0.5)) * np.float32(SAMPLE_RATE / size)
+    shape = 1 / np.sqrt((1 + (np.float32(low_hz) / hz) ** 4) * (1 + (hz / np.float32(high_hz)) ** 4))
+    values = _white()
+    first = int(rng.integers(len(values) - len(hz)))
+    sound = irfft(values[first : first + len(hz)] * shape, size)[:n]
+    return sound * np.float32(size / (2 * np.sqrt(np.dot(shape, shape))))
+
+
+@lru_cache(maxsize=1)
+def _white() -> NDArray[np.complex64]:
+    """Spectra of white noise: whatever hisses takes a stretch of it, since drawing anew takes longer than all the rest."""
+    stream = np.random.Generator(np.random.Philox(0))
+    return stream.standard_normal(2**20, dtype=np.float32).view(np.complex64)
 
 
 def band_response(low_hz: float, high_hz: float, *, order: int = 2) -> Signal:
@@ -142,9 +146,35 @@ def spread_out(control: Floats, n: int) -> Signal:
 
 
 def convolve(signal: Signal, response: Signal) -> Signal:
-    """What is heard of `signal` through `response`, both [samples] or [C, samples]; as long as `signal`."""
-    both = oaconvolve(np.atleast_2d(signal), np.atleast_2d(response), axes=-1)[:, : signal.shape[-1]]
-    return both[0] if signal.ndim == response.ndim == 1 else both
+    """What is heard of `signal` through `response`, both [samples] or [C, samples]; as long as `signal`.
+
+    Overlap-save: of each block's circular convolution what wraps around is left out.
+    """
+    n, m = signal.shape[-1], response.shape[-1]
+    size = min(next_fast_len(n + m, real=True), max(8192, 1 << (4 * m).bit_length()))
+    hop = size - m + 1
+    blocks = -(-n // hop)
+    padded = np.zeros((*signal.shape[:-1], (blocks - 1) * hop + size), np.float32)
+    padded[..., m - 1 : m - 1 + n] = signal
+    windows = np.lib.stride_tricks.sliding_window_view(padded, size, axis=-1)[..., ::hop, :]
+    spectrum = rfft(windows, axis=-1) * rfft(response, size, axis=-1)[..., None, :]
+    heard = irfft(spectrum, size, axis=-1, overwrite_x=True)[..., m - 1 :]
+    return heard.reshape(*heard.shape[:-2], blocks * hop)[..., :n]
+
+
+def half_rate(signal: Signal) -> Signal:
+    """[samples] -> every second sample, smoothed."""
+    padded = np.append(signal, np.zeros(2 + len(signal) % 2, np.float32))
+    return np.float32(0.25) * (padded[:-2:2] + padded[2::2]) + np.float32(0.5) * padded[1:-1:2]
+
+
+def full_rate(half: Signal, n: int) -> Signal:
+    """[C, half of n] -> [C, n] on straight lines."""
+    out = np.empty((len(half), 2 * half.shape[1]), np.float32)
+    out[:, ::2] = half
+    out[:, 1:-1:2] = np.float32(0.5) * (half[:, :-1] + half[:, 1:])
+    out[:, -1] = half[:, -1]
+    return out[:, :n]
 
 
 def drive(signal: Signal, amount: float) -> Signal:
@@ -161,14 +191,16 @@ def line(n: int, points_s: ArrayLike, levels: ArrayLike) -> Signal:
 def fade(shot: Signal, *, attack_s: float, release_s: float) -> Signal:
     """Fade a shot in and out in place, on a quarter of a sine's turn, and return it."""
     n = shot.shape[-1]
-    for length_s, backwards in ((attack_s, False), (release_s, True)):
-        m = min(num_samples(length_s), n)
-        ramp = np.sin(np.linspace(0, np.pi / 2, m, endpoint=False, dtype=np.float32)) ** 2
-        if m and backwards:
-            shot[..., n - m :] *= ramp[::-1]
-        elif m:
-            shot[..., :m] *= ramp
+    rise, fall = (_ramp(min(num_samples(length_s), n)) for length_s in (attack_s, release_s))
+    shot[..., : len(rise)] *= rise
+    shot[..., n - len(fall) :] *= fall[::-1]
     return shot
+
+
+@lru_cache(maxsize=256)
+def _ramp(n: int) -> Signal:
+    """From 0 to 1."""
+    return np.sin(np.linspace(0, np.pi / 2, n, endpoint=False, dtype=np.float32)) ** 2
 
 
 def pan(shot: Signal, position: float) -> Signal:
