@@ -223,8 +223,8 @@ def test_the_backbeat_falls_where_the_style_has_it(style: str) -> None:
 @pytest.mark.parametrize("style", STYLES)
 def test_the_feel_moves_the_backbeat(style: str) -> None:
     first = {"half": 8.0, "straight": 4.0, "double": 2.0}
-    odd = [s for s in (compose(style, seed, bars=8) for seed in range(200))]
-    odd = [song for song in odd if song.groove.feel != beatmaker_styles.STYLES[style].feel]
+    songs = [compose(style, seed, bars=8) for seed in range(200)]
+    odd = [song for song in songs if song.groove.feel != beatmaker_styles.STYLES[style].feel]
     assert odd
     assert all(first[song.groove.feel or ""] in backbeat_steps(song) for song in odd)
 

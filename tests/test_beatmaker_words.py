@@ -25,7 +25,9 @@ TEST = wordings.TEST_ENGINEER + wordings.TEST_UPLOADER + wordings.TEST_LISTENER
 
 
 def compose(style: str, seed: int, *, duration_s: float | None = None, split: str = "train") -> Song:
-    return arrange(COMPOSED[style], Dice(np.random.SeedSequence((seed,))), duration_s=duration_s, bars=None, split=split)
+    return arrange(
+        COMPOSED[style], Dice(np.random.SeedSequence((seed,))), duration_s=duration_s, bars=None, split=split
+    )
 
 
 def all_heard(song: Song, *effects: str) -> Heard:
@@ -114,7 +116,9 @@ def test_only_what_sounds_in_the_clip_is_heard() -> None:
     assert heard.players == ("808", song.parts["chords"].instrument)
     assert "melody" not in heard.traits
     late = Part("flute", (Note(16.0 * song.num_bars - 4, 4.0, 70, 0.8),))
-    first_bar = replace(song, clock=replace(song.clock, duration_s=2.0, is_loop=False), parts={**song.parts, "lead": late})
+    first_bar = replace(
+        song, clock=replace(song.clock, duration_s=2.0, is_loop=False), parts={**song.parts, "lead": late}
+    )
     assert "flute" not in hear(first_bar, dict.fromkeys(first_bar.parts, -10.0), ()).players
 
 
