@@ -40,6 +40,11 @@ def midi_to_hz(midi: float) -> float:
     return float(440.0 * 2 ** ((midi - 69) / 12))
 
 
+def hz_to_midi(freq_hz: float) -> float:
+    """The other way around."""
+    return float(69 + 12 * np.log2(freq_hz / 440))
+
+
 def decay(n: int, tau_s: float) -> Signal:
     """exp(-t / tau_s)."""
     return np.exp(np.arange(n, dtype=np.float32) * np.float32(-1 / (tau_s * SAMPLE_RATE)))
