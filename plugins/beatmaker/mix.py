@@ -156,7 +156,7 @@ def _at_level(track: Signal, level_db: float) -> Signal:
 
 
 def _side_chain(tracks: Tracks, depth: float, recover_s: float) -> Signal:
-    """A gain that gives way to each kick at once and comes back in about `recover_s`; told by the notes, not the sound."""
+    """A gain that gives way to each kick of the score at once and comes back in about `recover_s`."""
     n = tracks.drums.shape[-1]
     control = np.zeros(n // HOP + 1)
     t = np.arange(int(4 * recover_s * SAMPLE_RATE / HOP)) * HOP / SAMPLE_RATE

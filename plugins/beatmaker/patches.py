@@ -25,7 +25,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Instrument:
-    """How a patch is made: ranges of its settings, the first the one that the test split has a part of, and the maker."""
+    """How a patch is made: ranges of its settings (of the first the test split has a part to itself), and the maker."""
 
     ranges: Ranges
     build: Callable[[Settings, np.random.Generator], Patch]

@@ -39,7 +39,7 @@ def read_samples(folder: str) -> Samples:
             found.setdefault(voice, []).append(_read_shot(path))
     if not found:
         raise RecipeError(
-            f"beatmaker: nothing in samples_dir {folder} is named after a drum; name files or folders kick, snare, hat ..."
+            f"beatmaker: nothing in samples_dir {folder} is named after a drum; name files kick, snare, hat ..."
         )
     return {voice: tuple(shots) for voice, shots in found.items()}
 

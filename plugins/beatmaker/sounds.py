@@ -71,6 +71,6 @@ def open_sounds(soundfont: str | None, samples_dir: str | None) -> Sounds:
 
 
 def licence(origins: dict[str, str]) -> str:
-    """The licence of a beat: CC0-1.0 where all of it is synthesized here, else what is said of what the user brought."""
+    """The licence of a beat: CC0-1.0 where all of it is synthesized here, else that of what the user brought."""
     brought = [f"{name}: {told}" for name, told in origins.items() if name not in SYNTHESIZED]
     return "; ".join(brought) or SYNTHESIZED["synthesized"]
