@@ -53,7 +53,7 @@ _ACOUSTIC: dict[str, Ranges] = {  # the first setting of each is the one that th
 }  # fmt: skip
 _NINE: dict[str, Ranges] = _ACOUSTIC | {  # after a TR-909
     "kick": {
-        "tune_hz": (46, 60), "decay_s": (0.11, 0.24), "punch": (2.5, 5.5), "fall_s": (0.018, 0.04),
+        "tune_hz": (46, 60), "decay_s": (0.11, 0.24), "punch": (2.0, 4.5), "fall_s": (0.012, 0.028),
         "click": (0.2, 0.6), "click_hz": (5000, 12_000), "shell": (0.0, 0.1), "drive": (0.6, 3.5),
     },
     "snare": {

@@ -139,11 +139,12 @@ def cowbell(p: Settings, rng: np.random.Generator) -> Patch:
 
 
 def _struck(freq_hz: Floats, level: Floats, tau_s: Floats, n: int, lean: Floats, *, attack_s: float) -> Signal:
-    """[2, n]: modes under TOP_HZ, each leaning to a side, of even energy whatever the number of partials."""
+    """[2, n]: modes under TOP_HZ, each leaning to a side in level and phase, of even energy however many there are."""
     heard = freq_hz < TOP_HZ
     lean = np.resize(lean, len(freq_hz))
     both = np.stack([level * (1 + lean), level * (1 - lean)])[:, heard]
-    note = modes(freq_hz[heard], even_energy(both), tau_s[heard], n)
+    apart = np.stack([0 * lean, 0.4 * lean])[:, heard]
+    note = modes(freq_hz[heard], even_energy(both), tau_s[heard], n, phase=apart)
     return fade(note, attack_s=attack_s, release_s=0)
 
 

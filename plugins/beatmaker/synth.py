@@ -119,7 +119,7 @@ def band_noise(n: int, low_hz: float, high_hz: float, rng: np.random.Generator) 
 
 @lru_cache(maxsize=1)
 def _white() -> NDArray[np.complex64]:
-    """The spectrum of white noise, of which whatever hisses takes a stretch: to draw anew takes longer than the rest."""
+    """A spectrum of white noise, of which whatever hisses takes a stretch: to draw anew takes longer than the rest."""
     stream = np.random.Generator(np.random.Philox(0))
     return stream.standard_normal(2**20, dtype=np.float32).view(np.complex64)
 
