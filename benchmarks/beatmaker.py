@@ -46,21 +46,23 @@ def main() -> None:
     num = parser.parse_args().num
     measure("trap", 4.0, 0)
     for shape, duration_s in SHAPES.items():
-        print(f"{shape:12} {'all':>8} {'composing':>10} {'rendering':>10}   (median over {num} beats, x real time a core)")
+        print(
+            f"{shape:12} {'all':>8} {'composing':>10} {'rendering':>10}   (median over {num} beats, x real time a core)"
+        )
         every = []
         for style in STYLES:
             costs = [measure(style, duration_s, seed) for seed in range(num)]
             every += costs
             _row(style, costs)
         _row("all styles", every)
-        print(f"{'':12} {sum(c[0] for c in every) / sum(c[1] + c[2] for c in every):8.1f}   seconds of all audio / of all work")
+        audio_s, work_s = sum(cost[0] for cost in every), sum(cost[1] + cost[2] for cost in every)
+        print(f"{'in sum':12} {audio_s / work_s:8.1f}")
 
 
 def _row(name: str, costs: list[tuple[float, float, float]]) -> None:
-    whole, composing, rendering = (
-        statistics.median(cost[0] / sum(cost[part] for part in parts) for cost in costs) for parts in ((1, 2), (1,), (2,))
-    )
-    print(f"{name:12} {whole:8.1f} {composing:10.0f} {rendering:10.1f}")
+    sums = ((1, 2), (1,), (2,))
+    cells = [statistics.median(cost[0] / sum(cost[part] for part in parts) for cost in costs) for parts in sums]
+    print(f"{name:12} {cells[0]:8.1f} {cells[1]:10.0f} {cells[2]:10.1f}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ from rapgen_plugins.beatmaker.synth import (
 )
 
 Tone = Callable[[float, float, int], Signal]  # (frequency in Hz, velocity 0 .. 1, samples) -> float32 [samples]
-Play = Callable[[int, int | None, float, int], Signal]  # (midi, slide to, velocity, samples) -> float32 [samples]
 
 
 @dataclass(frozen=True)
@@ -38,22 +37,19 @@ class Bass:
     build: Callable[[Settings, np.random.Generator], Tone]
 
 
-def draw_bass(name: str, own: Ranges, rng: np.random.Generator, *, held_out: bool) -> Play:
-    """A bass, its settings drawn, from a style's `own` ranges where it has some; a slide begins in a note's middle."""
+def draw_bass(name: str, own: Ranges, rng: np.random.Generator, *, held_out: bool) -> Tone:
+    """A bass, its settings drawn, from a style's `own` ranges where it has some."""
     ranges = {setting: own.get(setting, bounds) for setting, bounds in BASSES[name].ranges.items()}
-    settings = draw_settings(ranges, rng, held_out=held_out)
-    tone, slide_s = BASSES[name].build(settings, rng), float(rng.uniform(0.05, 0.14))
+    return BASSES[name].build(draw_settings(ranges, rng, held_out=held_out), rng)
 
-    def play(midi: int, slide_to: int | None, velocity: float, n: int) -> Signal:
-        if slide_to is None:
-            return tone(midi_to_hz(midi), velocity, n)
-        at = _bent_time(n, slide_to - midi, slide_s)
-        straight = tone(midi_to_hz(midi), velocity, int(at[-1]) + 2)
-        before = at.astype(np.int64)
-        low = straight.take(before)
-        return low + (at - before).astype(np.float32) * (straight.take(before + 1) - low)
 
-    return play
+def slide(tone: Tone, midi: int, slide_to: int, velocity: float, n: int, *, slide_s: float) -> Signal:
+    """A note [n] that glides to another pitch from its middle on."""
+    at = _bent_time(n, slide_to - midi, slide_s)
+    straight = tone(midi_to_hz(midi), velocity, int(at[-1]) + 2)
+    before = at.astype(np.int64)
+    low = straight.take(before)
+    return low + (at - before).astype(np.float32) * (straight.take(before + 1) - low)
 
 
 def _bent_time(n: int, semitones: int, slide_s: float) -> Floats:

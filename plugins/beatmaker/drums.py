@@ -77,7 +77,10 @@ def snap(p: Settings, velocity: float, rng: np.random.Generator) -> Signal:
     """Two fingers: a tiny scrape, then a hollow pop with the palm's resonance."""
     n = num_samples(0.22)
     palm = modes(
-        p["tune_hz"] * np.array([1, 1.47, 2.1]), [1, 0.6, 0.25 + 0.3 * velocity], p["decay_s"] * np.array([1, 0.7, 0.5]), n
+        p["tune_hz"] * np.array([1, 1.47, 2.1]),
+        [1, 0.6, 0.25 + 0.3 * velocity],
+        p["decay_s"] * np.array([1, 0.7, 0.5]),
+        n,
     )
     air = band_noise(n, 0.8 * p["tune_hz"], p["tune_hz"] * (2 + 2 * velocity), rng)
     pop = unit_peak(palm) + np.float32(p["air"]) * air * (decay(n, 0.008) + np.float32(0.25) * decay(n, 0.05))

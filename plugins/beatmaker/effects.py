@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from numpy.typing import NDArray
 
 from rapgen_plugins.beatmaker.synth import (
@@ -83,7 +82,7 @@ def echo(signal: Signal, delay: int, *, feedback: float, cutoff_hz: float) -> Si
 
 
 def reverb(send: Signal, response: Signal) -> Signal:
-    """A hall or a room around [samples], of a response [2, m] at half the rate, since its highs are dull: [2, samples]."""
+    """A hall or a room around [samples]: [2, samples]. Its response, [2, m], is at half the rate, since it is dull."""
     return full_rate(convolve(half_rate(send)[None], response), len(send))
 
 

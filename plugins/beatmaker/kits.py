@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from rapgen_plugins.beatmaker import drums, metals
 from rapgen_plugins.beatmaker.effects import sampler
 from rapgen_plugins.beatmaker.palettes import Palette
 from rapgen_plugins.beatmaker.presets import Ranges, Settings, draw_settings
+from rapgen_plugins.beatmaker.sounds import Sounds
 from rapgen_plugins.beatmaker.synth import Signal, band_response, convolve, decay, pan, unit_peak
 
 Shot = Callable[[str, float, int], Signal]  # (voice, velocity, how many strokes came before) -> float32 [2, samples]
@@ -52,7 +53,7 @@ _ACOUSTIC: dict[str, Ranges] = {  # the first setting of each is the one that th
 }  # fmt: skip
 _NINE: dict[str, Ranges] = _ACOUSTIC | {  # after a TR-909
     "kick": {
-        "tune_hz": (46, 60), "decay_s": (0.11, 0.24), "punch": (2.5, 5.5), "fall_s": (0.018, 0.04),
+        "tune_hz": (46, 60), "decay_s": (0.11, 0.24), "punch": (2.0, 4.5), "fall_s": (0.012, 0.028),
         "click": (0.2, 0.6), "click_hz": (5000, 12_000), "shell": (0.0, 0.1), "drive": (0.6, 3.5),
     },
     "snare": {
@@ -82,13 +83,8 @@ _EIGHT: dict[str, Ranges] = _NINE | {  # after a TR-808
 _FAMILIES = {"acoustic": _ACOUSTIC, "909": _NINE, "808": _EIGHT}
 
 
-def build_kit(
-    palette: Palette, rng: np.random.Generator, *, held_out: bool, samples: Mapping[str, list[Signal]] | None = None
-) -> Shot:
-    """A kit in a palette's taste: "808", "909", "acoustic", or "layered" of two of them.
-
-    A voice found in `samples` ([2, n] each, of unit peak) is played from them, one after the other.
-    """
+def build_kit(palette: Palette, sounds: Sounds, rng: np.random.Generator, *, held_out: bool) -> Shot:
+    """A kit in a palette's taste: "808", "909", "acoustic", or "layered" of two of them; the user's sounds first."""
     names = list(palette.kits)
     weights = np.array([palette.kits[name] for name in names])
     family = names[int(rng.choice(len(names), p=weights / weights.sum()))]
@@ -99,17 +95,22 @@ def build_kit(
     ]
     places = {voice: float(rng.uniform(-spread, spread)) for voice, spread in _SPREAD.items()}
     tone, rate_hz = band_response(0, rng.uniform(*palette.drum_lowpass_hz)), float(rng.uniform(*palette.sampler_hz))
+    brought = sounds.strike(family, rng)
     made: dict[tuple[str, int, int], Signal] = {}
 
+    def strike(voice: str, velocity: float) -> Signal:
+        own = brought(voice, velocity)
+        if own is not None:
+            return own
+        sound = _strike(voice, [layer[voice] for layer in layers], velocity, rng)
+        sound = convolve(sampler(sound, rate_hz), tone if sound.ndim == 1 else tone[None])
+        return sound if sound.ndim == 2 else pan(sound, places.get(voice, 0.0))
+
     def shot(voice: str, velocity: float, stroke: int) -> Signal:
-        if samples and voice in samples:
-            return samples[voice][stroke % len(samples[voice])]
         strength = min(int(velocity * len(_STRENGTHS)), len(_STRENGTHS) - 1)
         key = voice, strength, stroke % _TAKES.get(voice, 1)
         if key not in made:
-            sound = _strike(voice, [layer[voice] for layer in layers], _STRENGTHS[strength], rng)
-            sound = convolve(sampler(sound, rate_hz), tone if sound.ndim == 1 else tone[None])
-            made[key] = sound if sound.ndim == 2 else pan(sound, places.get(voice, 0.0))
+            made[key] = strike(voice, _STRENGTHS[strength])
         return made[key]
 
     return shot

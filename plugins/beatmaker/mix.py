@@ -19,6 +19,7 @@ from rapgen_plugins.beatmaker.synth import (
     convolve,
     drive,
     frames,
+    pan,
     spread_out,
 )
 
@@ -57,7 +58,7 @@ class Mixed:
 def mix(tracks: Tracks, palette: Palette, rng: np.random.Generator) -> Mixed:
     """Mix and master; the samples before the clip are left out."""
     heard: list[str] = []
-    levelled = {name: _at_level(track, _part_db(name, palette, rng)) for name, track in tracks.music.items()}
+    levelled = {name: _at_its_place(name, track, palette, rng) for name, track in tracks.music.items()}
     bass = _at_level(tracks.bass, rng.uniform(*palette.bass_db))
     bass *= _side_chain(tracks, rng.uniform(*palette.duck), 0.09)
     backing, lead = _chain(levelled, tracks, palette, heard, rng)
@@ -92,9 +93,11 @@ def _in_a_room(drums: Signal, palette: Palette, rng: np.random.Generator) -> Sig
     return drums + reverb(drums[0] + drums[1], response * np.float32(0.5 * rng.uniform(*palette.room)))
 
 
-def _part_db(name: str, palette: Palette, rng: np.random.Generator) -> float:
-    level_db = rng.uniform(*(palette.chords_db if name == "chords" else palette.lead_db))
-    return level_db - 3 if name == "counter" else level_db
+def _at_its_place(name: str, track: Signal, palette: Palette, rng: np.random.Generator) -> Signal:
+    """A part at its level and somewhat to a side: the lead near the middle, chords and counter away from each other."""
+    level_db = rng.uniform(*(palette.chords_db if name == "chords" else palette.lead_db)) - 3 * (name == "counter")
+    side = {"chords": -0.22, "counter": 0.4}.get(name, 0.1) * rng.uniform(0.3, 1.0)
+    return _at_level(track, level_db) * pan(np.ones(1, np.float32), side)
 
 
 def _chain(
@@ -156,7 +159,7 @@ def _at_level(track: Signal, level_db: float) -> Signal:
 
 
 def _side_chain(tracks: Tracks, depth: float, recover_s: float) -> Signal:
-    """A gain that gives way to each kick at once and comes back in about `recover_s`; told by the notes, not the sound."""
+    """A gain that gives way to each kick of the score at once and comes back in about `recover_s`."""
     n = tracks.drums.shape[-1]
     control = np.zeros(n // HOP + 1)
     t = np.arange(int(4 * recover_s * SAMPLE_RATE / HOP)) * HOP / SAMPLE_RATE

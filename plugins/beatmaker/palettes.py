@@ -45,10 +45,10 @@ class Palette:
 
 
 _LEVELS = {
-    "kick": 0, "snare": -1.5, "clap": -3, "snap": -5, "rim": -6, "hat": -12, "open hat": -12, "crash": -10,
-    "ride": -13, "shaker": -15, "tambourine": -14, "cowbell": -11, "tom": -5, "conga": -9,
+    "kick": 0, "snare": -1.5, "clap": -3, "snap": -5, "rim": -6, "hat": -9.5, "open hat": -10, "crash": -9,
+    "ride": -11, "shaker": -13, "tambourine": -12, "cowbell": -11, "tom": -5, "conga": -9,
 }  # fmt: skip
-_SHORT_KICK = {"kick": {"decay_s": (0.06, 0.13), "tune_hz": (50, 66), "punch": (2.0, 5.0), "click": (0.25, 0.7)}}
+_SHORT_KICK = {"kick": {"decay_s": (0.06, 0.13), "tune_hz": (50, 66), "punch": (2.0, 4.5), "fall_s": (0.008, 0.02), "click": (0.25, 0.7)}}
 
 _BOOM_BAP = Palette(
     kits={"acoustic": 3, "layered": 2, "909": 0.3}, drums_db=_LEVELS, drums=(-6, -4), bass_db=(-18, -15.5),
@@ -58,7 +58,7 @@ _BOOM_BAP = Palette(
 )  # fmt: skip
 
 _TRAP = Palette(
-    kits={"808": 2, "layered": 2, "909": 1}, drums_db=_LEVELS | {"hat": -10.5, "clap": -1.5, "open hat": -11},
+    kits={"808": 2, "layered": 2, "909": 1}, drums_db=_LEVELS | {"hat": -8, "clap": -1.5, "open hat": -9},
     drums=(-6, -4.5), bass_db=(-15.5, -13), chords_db=(-20.5, -17.5), lead_db=(-20, -17.5), kit_ranges=_SHORT_KICK,
     room=(0.03, 0.15), music_lowpass_hz=(5000, 14_000), hall_s=(0.9, 2.0), hall=(0.15, 0.35), echo_chance=0.5,
     duck=(0.5, 0.85), pump=(0.0, 0.2),
@@ -68,12 +68,12 @@ PALETTES: dict[str, Palette] = {
     "boom bap": _BOOM_BAP,
     "trap": _TRAP,
     "lo-fi": replace(
-        _BOOM_BAP, drums=(-8, -6), chords_db=(-17.5, -15), drum_lowpass_hz=(4500, 8500), sampler_hz=(18_000, 26_000),
-        music_lowpass_hz=(1800, 4200), music_sampler_chance=0.4, wow_ms=(0.5, 1.8), crackle_chance=0.85,
+        _BOOM_BAP, drums=(-8, -6), chords_db=(-17.5, -15), drum_lowpass_hz=(5500, 10_000), sampler_hz=(20_000, 28_000),
+        music_lowpass_hz=(2200, 5000), music_sampler_chance=0.4, wow_ms=(0.5, 1.8), crackle_chance=0.85,
         crackle_db=(-43, -34), hall_s=(0.6, 1.4), hall=(0.1, 0.25), drum_drive=(0.1, 0.6), pump=(0.05, 0.35),
     ),
     "drill": replace(
-        _TRAP, drums_db=_LEVELS | {"hat": -11, "clap": -2.5, "snare": -1}, bass_db=(-15, -12.5),
+        _TRAP, drums_db=_LEVELS | {"hat": -8.5, "clap": -2.5, "snare": -1}, bass_db=(-15, -12.5),
         bass_ranges={"tau_s": (0.7, 1.6), "drive": (1.0, 4.0)}, hall_s=(1.0, 2.2), music_lowpass_hz=(4000, 11_000),
     ),
     "g-funk": replace(
@@ -82,7 +82,7 @@ PALETTES: dict[str, Palette] = {
         wow_ms=OFF, crackle_chance=0.05, hall_s=(0.6, 1.4), hall=(0.12, 0.28), echo_chance=0.4,
     ),
     "phonk": replace(
-        _TRAP, kits={"808": 3, "layered": 1}, drums_db=_LEVELS | {"cowbell": -6, "hat": -11}, drums=(-5, -3.5),
+        _TRAP, kits={"808": 3, "layered": 1}, drums_db=_LEVELS | {"cowbell": -6, "hat": -8.5}, drums=(-5, -3.5),
         bass_ranges={"drive": (2.0, 6.0), "tau_s": (0.4, 1.1)}, drum_lowpass_hz=(9000, 15_000),
         sampler_hz=(20_000, 32_000), drum_drive=(1.0, 3.0), music_lowpass_hz=(3000, 7500), music_sampler_chance=0.4,
         wow_ms=(0.2, 1.0), crackle_chance=0.55, pump=(0.1, 0.4), squeeze=(2.0, 4.0),
@@ -98,7 +98,7 @@ PALETTES: dict[str, Palette] = {
         hall_hz=(4000, 8000), hall=(0.3, 0.6), echo_chance=0.75, pump=(0.1, 0.4), crackle_chance=0.1,
     ),
     "crunk": replace(
-        _TRAP, kits={"808": 3, "layered": 2, "909": 1}, drums_db=_LEVELS | {"clap": -0.5, "snare": -1, "hat": -12},
+        _TRAP, kits={"808": 3, "layered": 2, "909": 1}, drums_db=_LEVELS | {"clap": -0.5, "snare": -1, "hat": -9.5},
         drums=(-5, -3.5), chords_db=(-19, -16.5), lead_db=(-18, -15.5), drum_drive=(0.6, 2.0), hall_s=(0.6, 1.3),
         hall=(0.08, 0.2), squeeze=(2.0, 3.5),
     ),

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from rapgen_plugins.beatmaker.presets import Ranges, Settings
 from rapgen_plugins.beatmaker.synth import TOP_HZ, Floats, Signal
@@ -26,7 +25,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Instrument:
-    """How a patch is made: ranges of its settings (the first is the one the test split has a part of), and the maker."""
+    """How a patch is made: ranges of its settings (of the first the test split has a part to itself), and the maker."""
 
     ranges: Ranges
     build: Callable[[Settings, np.random.Generator], Patch]
@@ -35,14 +34,6 @@ class Instrument:
 def harmonics(freq_hz: float, most: int = 40) -> Floats:
     """1, 2, 3 ... as long as they stay under TOP_HZ, and no more than `most`."""
     return np.arange(1.0, max(1, min(most, TOP_HZ // freq_hz)) + 1)
-
-
-def sides(level: ArrayLike, width: float, rng: np.random.Generator) -> Floats:
-    """[K] -> [2, K]: each partial moved a little to one side, the first left in the middle; summed as loud as before."""
-    level = np.asarray(level, float)
-    lean = rng.uniform(-width, width, len(level))
-    lean[0] = 0.0
-    return np.stack([level * (1 + lean), level * (1 - lean)])
 
 
 def even_energy(level: Floats) -> Floats:

@@ -8,12 +8,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from rapgen_plugins.beatmaker.bass import draw_bass
+from rapgen_plugins.beatmaker.bass import Tone, draw_bass, slide
 from rapgen_plugins.beatmaker.instruments import draw_patch
-from rapgen_plugins.beatmaker.kits import Shot, build_kit
+from rapgen_plugins.beatmaker.kits import build_kit
 from rapgen_plugins.beatmaker.mix import Tracks, mix
 from rapgen_plugins.beatmaker.palettes import PALETTES, Palette
+from rapgen_plugins.beatmaker.patches import Patch
 from rapgen_plugins.beatmaker.song import Hit, Note, Part, Song
+from rapgen_plugins.beatmaker.sounds import Sounds, open_sounds
 from rapgen_plugins.beatmaker.synth import (
     HOP,
     SAMPLE_RATE,
@@ -52,6 +54,7 @@ class _Stage:
     past: int
     length: int
     palette: Palette
+    sounds: Sounds
     held_out: bool
 
     def cues(self, events: Iterable[Event]) -> list[tuple[int, Event]]:
@@ -60,21 +63,32 @@ class _Stage:
         clip = self.length - self.past
         turns = range(-(-self.past // clip), -1, -1) if clock.is_loop else (0,)
         at = [(self.past + clock.sample(event.step, SAMPLE_RATE), event) for event in events]
-        return [(sample - turn * clip, event) for turn in turns for sample, event in at if sample - turn * clip < self.length]
+        return [
+            (sample - turn * clip, event)
+            for turn in turns
+            for sample, event in at
+            if sample - turn * clip < self.length
+        ]
 
     def samples(self, note: Note) -> int:
         """How long a note is held."""
         return num_samples(note.length * self.song.clock.step_s)
 
 
-def render(song: Song, rng: np.random.Generator) -> Rendered:
-    """Play and mix a song; drums, parts and mix have streams of their own, so that none moves the others."""
+def render(
+    song: Song, rng: np.random.Generator, *, soundfont: str | None = None, samples_dir: str | None = None
+) -> Rendered:
+    """Play and mix a song, where the user gives them with the sounds of an SF2 and of a folder of one-shots.
+
+    Drums, parts and mix have streams of their own, so that none moves the others. Raises what `open_sounds` does.
+    """
+    sounds = open_sounds(soundfont, samples_dir)
     palette = PALETTES[song.style]
     drums_rng, mix_rng, *part_rngs = rng.spawn(2 + len(song.parts))
     opens = song.clock.start_step == 0 and not song.clock.is_loop
     past = 0 if opens else num_samples(palette.hall_s[1] + 0.5)
     length = past + song.clock.num_samples(SAMPLE_RATE)
-    stage = _Stage(song, past, length, palette, held_out=song.split == "test")
+    stage = _Stage(song, past, length, palette, sounds, held_out=song.split == "test")
     drums, snares, voices_db = _play_drums(stage, drums_rng)
     music, bass = {}, np.zeros(length, np.float32)
     for (name, part), part_rng in zip(song.parts.items(), part_rngs, strict=True):
@@ -86,13 +100,13 @@ def render(song: Song, rng: np.random.Generator) -> Rendered:
     step = song.clock.step_s * SAMPLE_RATE
     mixed = mix(Tracks(drums, snares, bass, music, kicks, past, step, song.clock.is_loop), palette, mix_rng)
     levels_db = {voice: level_db + mixed.levels_db["drums"] for voice, level_db in voices_db.items()}
-    return Rendered(mixed.mix, mixed.stems, mixed.levels_db | levels_db, mixed.effects, {"synthesized": "CC0-1.0"})
+    return Rendered(mixed.mix, mixed.stems, mixed.levels_db | levels_db, mixed.effects, sounds.origins)
 
 
 def _play_drums(stage: _Stage, rng: np.random.Generator) -> tuple[Signal, Signal, dict[str, float]]:
     """The drums [2, samples], what of them goes into the hall [samples], and each voice's level against all, in dB."""
     palette, drums = stage.palette, stage.song.drums
-    kit = build_kit(palette, rng, held_out=stage.held_out)
+    kit = build_kit(palette, stage.sounds, rng, held_out=stage.held_out)
     track, hall = np.zeros((2, stage.length), np.float32), np.zeros(stage.length, np.float32)
     kick_db, energy = rng.uniform(*palette.drums), {}
     power: dict[int, float] = {}
@@ -120,7 +134,7 @@ def _choked(shot: Signal, n: int) -> Signal:
 
 def _play_part(stage: _Stage, part: Part, rng: np.random.Generator) -> Signal:
     """A part on an instrument, [2, samples]; notes of one pitch and strength are made once, as long as the longest."""
-    patch = draw_patch(part.instrument, rng, held_out=stage.held_out)
+    patch = stage.sounds.patch(part.instrument) or draw_patch(part.instrument, rng, held_out=stage.held_out)
     release = num_samples(patch.release_s)
     track = np.zeros((2, stage.length), np.float32)
     keys = [(note.midi, min(int(note.velocity * _STRENGTHS), _STRENGTHS - 1)) for note in part.notes]
@@ -153,7 +167,10 @@ def _tremolo(stage: _Stage, rate_hz: float, depth: float) -> Signal:
 
 def _play_bass(stage: _Stage, part: Part, rng: np.random.Generator) -> Signal:
     """A bass line [samples]: one voice, so that a note ends where the next begins."""
-    play = draw_bass(part.instrument, stage.palette.bass_ranges, rng, held_out=stage.held_out)
+    tone = draw_bass(part.instrument, stage.palette.bass_ranges, rng, held_out=stage.held_out)
+    slide_s = rng.uniform(0.05, 0.14)
+    if patch := stage.sounds.patch(part.instrument):
+        tone = _in_the_middle(patch)
     track = np.zeros(stage.length, np.float32)
     release = num_samples(_BASS_RELEASE_S)
     cues = stage.cues(part.notes)
@@ -166,7 +183,15 @@ def _play_bass(stage: _Stage, part: Part, rng: np.random.Generator) -> Signal:
         strength = min(int(note.velocity * _STRENGTHS), _STRENGTHS - 1)
         key = note.midi, note.slide_to, strength, n
         if key not in made:
-            made[key] = play(note.midi, note.slide_to, (strength + 0.7) / _STRENGTHS, n)
-            fade(made[key], attack_s=0, release_s=_BASS_RELEASE_S)
+            velocity = (strength + 0.7) / _STRENGTHS
+            if note.slide_to is None:
+                sound = tone(midi_to_hz(note.midi), velocity, n)
+            else:
+                sound = slide(tone, note.midi, note.slide_to, velocity, n, slide_s=slide_s)
+            made[key] = fade(sound, attack_s=0, release_s=_BASS_RELEASE_S)
         place(track, at, made[key], note.velocity)
     return track
+
+
+def _in_the_middle(patch: Patch) -> Tone:
+    return lambda freq_hz, velocity, n: patch.play(freq_hz, velocity, n).mean(axis=0)

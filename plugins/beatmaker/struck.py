@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rapgen_plugins.beatmaker.patches import Instrument, Patch, even_energy, harmonics, sides
+from rapgen_plugins.beatmaker.patches import Instrument, Patch, even_energy, harmonics
 from rapgen_plugins.beatmaker.presets import Settings
 from rapgen_plugins.beatmaker.synth import TOP_HZ, Floats, Signal, band_noise, decay, drive, fade, modes, num_samples
 
@@ -113,7 +113,9 @@ def pluck(p: Settings, rng: np.random.Generator) -> Patch:
 
     def play(freq_hz: float, velocity: float, n: int) -> Signal:
         k = harmonics(freq_hz, most)
-        level = k**-1.0 * np.where(k % 2 == 0, 1 - p["odd"], 1.0) * np.exp(-(k - 1) * freq_hz / (1500 + 6000 * velocity))
+        level = (
+            k**-1.0 * np.where(k % 2 == 0, 1 - p["odd"], 1.0) * np.exp(-(k - 1) * freq_hz / (1500 + 6000 * velocity))
+        )
         tau_s = p["tau_s"] / k ** p["close"]
         detune = 2 ** (p["cents"] / 1200)
         pair_hz = np.concatenate([freq_hz * k * detune, freq_hz * k / detune])
@@ -137,11 +139,12 @@ def cowbell(p: Settings, rng: np.random.Generator) -> Patch:
 
 
 def _struck(freq_hz: Floats, level: Floats, tau_s: Floats, n: int, lean: Floats, *, attack_s: float) -> Signal:
-    """[2, n]: modes under TOP_HZ, each leaning to a side, of even energy whatever the number of partials."""
+    """[2, n]: modes under TOP_HZ, each leaning to a side in level and phase, of even energy however many there are."""
     heard = freq_hz < TOP_HZ
     lean = np.resize(lean, len(freq_hz))
     both = np.stack([level * (1 + lean), level * (1 - lean)])[:, heard]
-    note = modes(freq_hz[heard], even_energy(both), tau_s[heard], n)
+    apart = np.stack([0 * lean, 0.4 * lean])[:, heard]
+    note = modes(freq_hz[heard], even_energy(both), tau_s[heard], n, phase=apart)
     return fade(note, attack_s=attack_s, release_s=0)
 
 

@@ -144,9 +144,7 @@ def lead_synth(p: Settings, rng: np.random.Generator) -> Patch:
     return Patch(play, release_s=0.09)
 
 
-def _ensemble(
-    freq_hz: float, level: Floats, tau_s: ArrayLike, n: int, cents: float, offsets: Floats
-) -> Signal:
+def _ensemble(freq_hz: float, level: Floats, tau_s: ArrayLike, n: int, cents: float, offsets: Floats) -> Signal:
     """[2, n]: several players a few cents apart, `offsets` [2, players, K] the turns they start at on either side."""
     players = offsets.shape[1]
     detune = 2 ** (np.linspace(-cents, cents, players) / 1200)

@@ -40,6 +40,11 @@ def midi_to_hz(midi: float) -> float:
     return float(440.0 * 2 ** ((midi - 69) / 12))
 
 
+def hz_to_midi(freq_hz: float) -> float:
+    """The other way around."""
+    return float(69 + 12 * np.log2(freq_hz / 440))
+
+
 def decay(n: int, tau_s: float) -> Signal:
     """exp(-t / tau_s)."""
     return np.exp(np.arange(n, dtype=np.float32) * np.float32(-1 / (tau_s * SAMPLE_RATE)))
@@ -114,13 +119,13 @@ def band_noise(n: int, low_hz: float, high_hz: float, rng: np.random.Generator) 
 
 @lru_cache(maxsize=1)
 def _white() -> NDArray[np.complex64]:
-    """Spectra of white noise: whatever hisses takes a stretch of it, since drawing anew takes longer than all the rest."""
+    """A spectrum of white noise, of which whatever hisses takes a stretch: to draw anew takes longer than the rest."""
     stream = np.random.Generator(np.random.Philox(0))
     return stream.standard_normal(2**20, dtype=np.float32).view(np.complex64)
 
 
 def band_response(low_hz: float, high_hz: float, *, order: int = 2) -> Signal:
-    """The impulse response of a Butterworth high-pass and low-pass in a row, as far as it is heard; 0 leaves one out."""
+    """The response of a Butterworth high-pass and low-pass in a row, as far as it is heard; 0 leaves one out."""
     out = np.eye(1, num_samples(2.5 / (low_hz or high_hz)) + 16)[0]
     for edge_hz, kind in ((low_hz, "highpass"), (high_hz, "lowpass")):
         if edge_hz:
