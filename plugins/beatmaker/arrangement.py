@@ -93,14 +93,13 @@ def _whole_bars(clock: Clock) -> int | None:
 
 def _draw_parts(style: Style, changes: Changes, kicks: list[float], num_bars: int, dice: Dice) -> dict[str, Part]:
     """Every pitched part over the whole song, in the order of song.PARTS."""
-    players = dice.some(dict.fromkeys(style.harmony.instruments), 2)
     chords = Part(dice.one(style.harmony.instruments), draw_comping(style.harmony, changes, num_bars, dice))
     parts = {"chords": chords, "bass": Part(*draw_bass(style.bass, changes, kicks, num_bars, dice))}
     if dice.chance(style.lead.percent):
         parts["lead"] = Part(dice.one(style.lead.instruments), draw_tune(style.lead, changes, num_bars, dice))
     if dice.chance(style.counter_percent):
         taken = {part.instrument for part in parts.values()}
-        free = [name for name in (*style.counter, *players) if name not in taken]
+        free = [name for name in style.counter if name not in taken]
         if free:
             parts["counter"] = Part(dice.one(free), draw_counter(style.lead, changes, num_bars, dice))
     return parts

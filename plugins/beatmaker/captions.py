@@ -58,6 +58,7 @@ def _blanks(song: Song, heard: Heard) -> Blanks:
     traits = [name for trait in heard.traits for name in words.TRAITS[trait]]
     textures = [name for effect in heard.effects for name in words.EFFECTS.get(effect, ())]
     colours = [words.COLOURS[voice] for voice in heard.colours]
+    chords = song.parts["chords"].instrument
     return {
         "style": styles,
         "Style": [capwords(style) for style in styles],
@@ -67,7 +68,7 @@ def _blanks(song: Song, heard: Heard) -> Blanks:
         "mood2": list(heard.moods) if len(heard.moods) > 1 else [],
         "Mood": [mood.title() for mood in heard.moods],
         "a_mood": [f"{'an' if mood[0] in 'aeiou' else 'a'} {mood}" for mood in heard.moods],
-        "player": [words.PLAYERS[player][0] for player in heard.players if player not in _BASSES],
+        "player": [words.PLAYERS[chords][0]] if chords in heard.players else [],
         "sound": players + traits + textures + colours,
         "sounds": _pairs(heard.players),
         "drums": [*(name for t in ("hat rolls", "triplet hats", "ghost notes", "claps", "swing") if t in heard.traits

@@ -35,18 +35,19 @@ def hear(song: Song, levels_db: Mapping[str, float], effects: Sequence[str]) -> 
     parts = sorted((name for name in song.parts if name in levels_db), key=lambda name: -levels_db[name])
     loud = [name for name in parts if levels_db[name] > AUDIBLE_DB and within(song.clock, song.parts[name].notes)]
     players = tuple(dict.fromkeys(song.parts[name].instrument for name in loud or parts[:1] or ["chords"]))
+    bare = () if {"lead", "counter"} & song.parts.keys() else ("sparse",)
     return Heard(
         players=players,
         colours=tuple(voice for voice in _COLOURS if voice in drums),
         traits=_traits(song, drums, loud),
         effects=tuple(effects),
-        moods=song.moods + tuple(mood for effect, mood in _EFFECT_MOODS.items() if effect in effects),
+        moods=(*song.moods, *bare, *(mood for effect, mood in _EFFECT_MOODS.items() if effect in effects)),
     )
 
 
 def within(clock: Clock, events: Sequence[Event]) -> list[Event]:
     """Events that begin in the clip."""
-    return [event for event in events if clock.start_step <= event.step < clock.end_step]
+    return [event for event in events if clock.holds(event.step)]
 
 
 def _traits(song: Song, drums: Mapping[str, list[Hit]], loud: list[str]) -> tuple[str, ...]:
@@ -64,7 +65,6 @@ def _traits(song: Song, drums: Mapping[str, list[Hit]], loud: list[str]) -> tupl
         "rich chords": 2 * sum("9" in name or "13" in name or "11" in name for name in names) >= len(names) > 0,
         "swing": song.clock.swing >= 0.57,
         "melody": "lead" in loud,
-        "no melody": "lead" not in song.parts and "counter" not in song.parts,
     }
     return tuple(trait for trait, does in holds.items() if does)
 

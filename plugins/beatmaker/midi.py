@@ -52,7 +52,7 @@ def _conductor(song: Song) -> Any:
         mido.MetaMessage("key_signature", key=_signature(*key)),
     ]
     marks = [(_tick(song.clock, 16 * section.bar), section.name) for section in song.sections]
-    end = _tick(song.clock, song.clock.end_step)
+    end = _last_tick(song.clock)
     events: Events = [(0, -1, meta) for meta in metas]
     events += [(at, 0, mido.MetaMessage("marker", text=name)) for at, name in marks if 0 <= at < end]
     return _delta(events)
@@ -70,11 +70,15 @@ def _tick(clock: Clock, step: float) -> int:
     return round(clock.time_s(step) / clock.step_s / STEPS_PER_BEAT * TICKS_PER_BEAT)
 
 
+def _last_tick(clock: Clock) -> int:
+    return round(clock.duration_s / clock.step_s / STEPS_PER_BEAT * TICKS_PER_BEAT)
+
+
 def _drum_events(song: Song) -> Events:
     events: Events = []
     for voice, hits in song.drums.items():
         for hit in hits:
-            if song.clock.start_step <= hit.step < song.clock.end_step:
+            if song.clock.holds(hit.step):
                 at = _tick(song.clock, hit.step)
                 events += _note(at, at + _DRUM_TICKS // 2, _DRUM_CHANNEL, DRUM_NOTES[voice], hit.velocity)
     return events
@@ -87,7 +91,7 @@ def _part_events(clock: Clock, part: Part, channel: int) -> Events:
     """
     events: Events = []
     again: dict[int, int] = {}  # where a pitch is struck next
-    last = _tick(clock, clock.end_step)
+    last = _last_tick(clock)
     for note in reversed(part.notes):
         start = _tick(clock, note.step)
         end = min(_tick(clock, note.step + note.length), again.get(note.midi, last), last)

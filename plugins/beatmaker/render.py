@@ -174,7 +174,7 @@ def _play_bass(stage: _Stage, part: Part, rng: np.random.Generator) -> Signal:
     track = np.zeros(stage.length, np.float32)
     release = num_samples(_BASS_RELEASE_S)
     cues = stage.cues(part.notes)
-    ends: Sequence[int] = [at for at, _ in cues[1:]] + [2**62]
+    ends: Sequence[int] = [at for at, _ in cues[1:]] + [2**62] * bool(cues)
     made: dict[tuple[int, int | None, int, int], Signal] = {}
     for (at, note), end in zip(cues, ends, strict=True):
         n = min(stage.samples(note) + release, end - at + release // 4)

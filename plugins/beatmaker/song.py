@@ -97,6 +97,10 @@ class Clock:
         late = within * 2 * self.swing if within < 1 else 2 * self.swing + (within - 1) * (2 - 2 * self.swing)
         return (2 * pair + late - self.start_step) * self.step_s
 
+    def holds(self, step: float) -> bool:
+        """Whether a swung step falls into the clip."""
+        return 0 <= self.time_s(step) < self.duration_s
+
     def sample(self, step: float, sample_rate: int) -> int:
         """The sample of the clip on which a swung step falls."""
         return round(self.time_s(step) * sample_rate)

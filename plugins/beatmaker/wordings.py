@@ -58,7 +58,6 @@ TRAITS = {
     "rich chords": ("extended chords", "lush chords", "ninth chords"),
     "swing": ("swung drums", "a swinging groove"),
     "melody": ("a melody", "a lead line"),
-    "no melody": ("no melody", "no lead"),
 }
 EFFECTS = {
     "vinyl crackle": ("vinyl crackle", "record crackle"),
@@ -71,7 +70,8 @@ EFFECTS = {
 FEELS = {"straight": "straight drums", "half": "half-time drums", "double": "double-time drums"}
 TITLES = (
     "Cold", "Concrete", "Midnight", "Ashes", "Velvet", "Northside", "Halo", "Payphone", "Reverie", "Static", "Lanterns",
-    "Marble", "Overpass", "Smoke", "Paradise", "Mirrors", "Backseat", "Rooftops", "Undertow", "Gravel", "Neon", "Polaroid",
+    "Marble", "Overpass", "Smoke", "Paradise", "Mirrors", "Backseat", "Rooftops", "Undertow", "Gravel", "Neon",
+    "Polaroid",
 )  # fmt: skip
 
 # What an engineer, an uploader and a listener would write; a wording with a blank that cannot be filled is passed over.
@@ -124,7 +124,7 @@ LISTENER = (
 )
 TEST_ENGINEER = (
     "{tempo} BPM / {key} / {style}",
-    "a {style} instrumental recorded at {tempo} bpm, {sounds} up front",
+    "{style} instrumental recorded at {tempo} bpm, {sounds} up front",
     "{key}, {tempo} bpm: {style} built from {sounds}",
     "backing track, {style}, {tempo} bpm, {feel}",
     "{drums} under {sound}, {style} at {tempo} bpm",
