@@ -43,8 +43,10 @@ _ACOUSTIC: dict[str, Ranges] = {  # the first setting of each is the one that th
     "rim": {"tune_hz": (420, 900), "mode": (1.6, 2.2), "decay_s": (0.012, 0.03), "drive": (0.0, 1.0)},
     "hat": {"tune_hz": (300, 480), "decay_s": (0.025, 0.055), "air": (0.5, 0.9), "low_hz": (4000, 7000)},
     "open hat": {"tune_hz": (300, 480), "decay_s": (0.11, 0.24), "air": (0.5, 0.9), "low_hz": (3800, 6500)},
-    "crash": {"tune_hz": (280, 520), "decay_s": (0.6, 1.0), "air": (0.4, 0.9), "low_hz": (2500, 5000)},
-    "ride": {"tune_hz": (420, 760), "decay_s": (0.35, 0.7), "ping": (0.5, 1.2)},
+    "crash": {
+        "tune_hz": (280, 520), "decay_s": (0.6, 1.0), "air": (0.4, 0.9), "low_hz": (2500, 5000), "casting": (0, 2**20),
+    },
+    "ride": {"tune_hz": (420, 760), "decay_s": (0.35, 0.7), "ping": (0.5, 1.2), "casting": (0, 2**20)},
     "shaker": {"attack_s": (0.012, 0.035), "decay_s": (0.015, 0.035), "low_hz": (3500, 6000)},
     "tambourine": {"tune_hz": (4200, 6500), "decay_s": (0.03, 0.07), "air": (0.2, 0.6)},
     "cowbell": {"tune_hz": (520, 760), "mode": (1.46, 1.56), "decay_s": (0.05, 0.12), "drive": (0.0, 1.0)},

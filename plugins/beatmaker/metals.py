@@ -27,7 +27,8 @@ def hat(p: Settings, velocity: float, rng: np.random.Generator) -> Signal:
     length = p["decay_s"] * (0.6 + 0.4 * velocity) * (1 + rng.uniform(-0.06, 0.06))
     n = num_samples(min(6 * length + 0.01, 1.4))
     low_hz = p["low_hz"] * (0.8 + 0.2 * velocity)
-    metal = _metal(p["tune_hz"] * (1 + rng.uniform(-0.003, 0.003)), low_hz, length, n, rng)
+    tune_hz = p["tune_hz"] * (1 + rng.uniform(-0.003, 0.003))
+    metal = _metal(tune_hz, low_hz, 5000 + 15_000 * velocity, length, n, rng)
     air = band_noise(n, low_hz, 7000 + 8500 * velocity, rng) * decay(n, length)
     share = np.float32(p["air"])
     tick = np.float32(0.5 * velocity) * decay(n, 0.003)
@@ -37,7 +38,7 @@ def hat(p: Settings, velocity: float, rng: np.random.Generator) -> Signal:
 def cymbal(p: Settings, velocity: float, rng: np.random.Generator) -> Signal:
     """A crash: a cloud of modes that builds for a moment, the high ones short; float32 [2, samples]."""
     n = num_samples(min(3 * p["decay_s"], 2.6))
-    freq_hz = np.sort(p["tune_hz"] * (TOP_HZ / p["tune_hz"]) ** rng.random(110))
+    freq_hz = _cloud_hz(p, 110)
     tau_s = p["decay_s"] * (freq_hz / 2000) ** -0.35
     level = (freq_hz / 3000) ** (0.2 + 0.5 * velocity) * np.exp(-freq_hz / 9000) * rng.uniform(0.3, 1, (2, 110))
     cloud = modes(freq_hz, level, tau_s, n, phase=rng.random((2, 110)))
@@ -49,8 +50,9 @@ def cymbal(p: Settings, velocity: float, rng: np.random.Generator) -> Signal:
 def ride(p: Settings, velocity: float, rng: np.random.Generator) -> Signal:
     """A ping over a wash."""
     n = num_samples(min(3 * p["decay_s"], 1.6))
-    freq_hz = p["tune_hz"] * (TOP_HZ / p["tune_hz"]) ** rng.random(60)
-    wash = modes(freq_hz, np.exp(-freq_hz / 8000), p["decay_s"] * (freq_hz / 1500) ** -0.3, n, phase=rng.random(60))
+    freq_hz = _cloud_hz(p, 60)
+    level = np.exp(-freq_hz / (4000 + 6000 * velocity))
+    wash = modes(freq_hz, level, p["decay_s"] * (freq_hz / 1500) ** -0.3, n, phase=rng.random(60))
     ping_hz = p["tune_hz"] * np.array([4.1, 6.3, 8.7, 11.9])
     ping = modes(ping_hz, [1, 0.8, 0.6, 0.4], 0.35 * p["decay_s"], n, phase=rng.random(4))
     stick = band_noise(n, 3000, 6000 + 8000 * velocity, rng) * decay(n, 0.004)
@@ -81,11 +83,17 @@ def cowbell(p: Settings, velocity: float, rng: np.random.Generator) -> Signal:
     return fade(drive(unit_peak(tone * clank), p["drive"]), attack_s=0.0004, release_s=0.05)
 
 
-def _metal(tune_hz: float, low_hz: float, tau_s: float, n: int, rng: np.random.Generator) -> Signal:
-    """Six square oscillators of unit variance or so, high-passed."""
+def _cloud_hz(p: Settings, count: int) -> Floats:
+    """The modes of a cymbal, which are the cymbal's own: every stroke finds the same."""
+    own = np.random.Generator(np.random.Philox(int(p["casting"])))
+    return np.asarray(np.sort(p["tune_hz"] * (TOP_HZ / p["tune_hz"]) ** own.random(count)))
+
+
+def _metal(tune_hz: float, low_hz: float, dull_hz: float, tau_s: float, n: int, rng: np.random.Generator) -> Signal:
+    """Six square oscillators of unit variance or so, high-passed; `dull_hz` says how fast their partials fall."""
     freq_hz, level = _square_partials(tune_hz * _OSCILLATORS)
-    level /= 1 + (low_hz / freq_hz) ** 8
-    heard = level > 1e-3
+    level *= np.exp(-freq_hz / dull_hz) / (1 + (low_hz / freq_hz) ** 8)
+    heard = level > 1e-3 * level.max()
     sound = modes(freq_hz[heard], level[heard], tau_s, n, phase=rng.random(int(heard.sum())))
     return sound / np.float32(np.sqrt((level**2).sum() / 2))
 

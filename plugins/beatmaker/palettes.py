@@ -48,7 +48,15 @@ _LEVELS = {
     "kick": 0, "snare": -1.5, "clap": -3, "snap": -5, "rim": -6, "hat": -9.5, "open hat": -10, "crash": -9,
     "ride": -11, "shaker": -13, "tambourine": -12, "cowbell": -11, "tom": -5, "conga": -9,
 }  # fmt: skip
-_SHORT_KICK = {"kick": {"decay_s": (0.06, 0.13), "tune_hz": (50, 66), "punch": (2.0, 4.5), "fall_s": (0.008, 0.02), "click": (0.25, 0.7)}}
+_SHORT_KICK = {
+    "kick": {
+        "decay_s": (0.06, 0.13),
+        "tune_hz": (50, 66),
+        "punch": (2.0, 4.5),
+        "fall_s": (0.008, 0.02),
+        "click": (0.25, 0.7),
+    }
+}
 
 _BOOM_BAP = Palette(
     kits={"acoustic": 3, "layered": 2, "909": 0.3}, drums_db=_LEVELS, drums=(-6, -4), bass_db=(-18, -15.5),

@@ -14,9 +14,9 @@ def rhodes(p: Settings, rng: np.random.Generator) -> Patch:
     lean = rng.uniform(-0.2, 0.2, 8)
 
     def play(freq_hz: float, velocity: float, n: int) -> Signal:
-        bark = p["bark"] * (0.15 + 0.85 * velocity**1.5)
+        bark = p["bark"] * (0.05 + 0.95 * velocity**1.5)
         k = np.arange(1.0, 7)
-        level = np.array([1.0, 0.55, 0.32, 0.2, 0.12, 0.08]) * bark ** np.array([0, 0.8, 1.3, 1.7, 2.1, 2.5])
+        level = np.array([1.0, 0.85, 0.5, 0.32, 0.2, 0.12]) * bark ** np.array([0, 0.8, 1.3, 1.7, 2.1, 2.5])
         tau_s = p["tau_s"] * (freq_hz / 260) ** -0.45 / k**0.75
         tine_hz = freq_hz * np.array([p["tine"], p["tine"] * 2.4])
         ping = p["ping"] * (0.3 + 0.7 * velocity)
