@@ -1,0 +1,106 @@
+"""What is kept of each track: why it was dropped, or its clips and what was measured. One JSON file a track."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from rapgen.interfaces import Upload
+
+_SLUG_CHARACTERS = 40
+
+
+class Dropped(Exception):
+    """A track that is of no use: why, in words that many tracks share, and what is particular to this one."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+
+class Frozen(BaseModel):
+    """A part of a record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Known(Frozen):
+    """What RAW says of a file."""
+
+    id: str
+    upload: Upload = Upload()
+    captions: tuple[str, ...] = ()
+    licence: str | None = None
+    tempo_bpm: float | None = None
+    key: str | None = None
+    style: str | None = None
+    start_s: float | None = None  # the section that is wanted
+    end_s: float | None = None
+
+
+class Track(Frozen):
+    """A file of RAW to be prepared."""
+
+    source: str  # file name in RAW
+    size: int  # bytes
+    known: Known
+
+    @property
+    def name(self) -> str:
+        """What the track is called in the dataset: readable where it can be, unlike any other, and safe."""
+        stem = self.source.rpartition("/")[2].rpartition(".")[0]
+        slug = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:_SLUG_CHARACTERS].strip("-")
+        digest = hashlib.sha256(self.known.id.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+        return f"{slug}-{digest}" if slug else digest
+
+
+class Measured(Frozen):
+    """What was heard in a track."""
+
+    duration_s: float  # decoded, before silence was cut off
+    sample_rate: int  # Hz, of the file
+    channels: int  # of the file
+    loudness_lufs: float  # before it was brought to the target
+    gain_db: float
+    clipped: float  # share of samples that sit at full scale, one after another
+    vocals: float  # share of time with a voice
+    tempo_bpm: float
+    tempo_confidence: float
+    key: str
+    key_confidence: float
+
+
+class PreparedClip(Frozen):
+    """A clip that was written: where it lies in its source, and its line of the metadata but for folder and weight."""
+
+    file_name: str
+    start_s: float
+    duration_s: float
+    row: dict[str, Any]
+
+
+class Record(Frozen):
+    """The outcome of a track."""
+
+    track: str
+    source: str
+    size: int
+    upload: Upload = Upload()
+    dropped: str | None = None
+    detail: str = ""
+    notes: tuple[str, ...] = ()  # what was mended on the way
+    measured: Measured | None = None
+    clips: tuple[PreparedClip, ...] = ()
+
+
+@dataclass(frozen=True)
+class Drop:
+    """An item that did not come through: a file of RAW, a line of its metadata, or a clip."""
+
+    item: str
+    reason: str
+    detail: str = ""
