@@ -9,8 +9,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
+
+from pydantic import PlainValidator
 
 from rapgen.errors import RapgenError
 
@@ -56,6 +58,16 @@ def _password(url: str) -> str | None:
         raise RapgenError(f"'{url}' is no URL that can be read; check it") from None
 
 
+def _checked(value: Any) -> Path:
+    """What an option says, as a path."""
+    if isinstance(value, str | Path) or hasattr(value, "storage_options"):
+        return as_path(value)
+    raise ValueError("write a path or a URL")
+
+
+PathOrUrl = Annotated[Path, PlainValidator(_checked)]  # of an option of a component
+
+
 def is_remote(path: Path) -> bool:
     """Whether a path is reached through fsspec."""
     return not isinstance(path, Path)
@@ -81,6 +93,17 @@ def local_copy(path: Path) -> Iterator[Path]:
         local = Path(folder) / path.name
         _reach(path, lambda fs: _fetch(fs, _place(path), local), "read")
         yield local
+
+
+@contextmanager
+def read_from(path: Path) -> Iterator[BinaryIO]:
+    """A file to read parts of; RapgenError where its server does not give it."""
+    if not is_remote(path):
+        with path.open("rb") as local:
+            yield local
+        return
+    with _reach(path, lambda fs: fs.open(_place(path), "rb"), "read") as file:
+        yield file
 
 
 def is_file(path: Path) -> bool:
@@ -159,7 +182,9 @@ def _reach(path: Path, act: Callable[[Any], Answer], verb: str) -> Answer:
         except Exception as error:  # ftplib's, botocore's, paramiko's: what is raised is each package's own
             if wait_s is None:
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
-                raise RapgenError(f"cannot {verb} {_told(path)} ({reason}); check its server and the way there") from error
+                raise RapgenError(
+                    f"cannot {verb} {_told(path)} ({reason}); check its server and the way there"
+                ) from error
             _file_systems.pop(_key(path), None)
             time.sleep(wait_s)
     raise AssertionError

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import soundfile
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from rapgen.errors import AudioError, PromptError
 from rapgen.groove import read_groove
 from rapgen.interfaces import Annotations, Chord, Groove, Upload
+from rapgen.paths import is_file, is_folder, is_remote, list_tree, local_copy
 
 METADATA = "metadata.jsonl"
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".webm")
@@ -80,10 +81,11 @@ def read_rows(folder: Path) -> list[Row]:
     Raises AudioError where there is no folder or no audio, or where a line is not JSON, has a column that makes no
     sense, or names a file that is missing, outside of the folder, or named before.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise AudioError(f"there is no folder {folder}; give one that holds audio files")
+    remote = list_tree(folder) if is_remote(folder) else None  # asked once, and not for each file
     path = folder / METADATA
-    rows = list(_metadata_rows(path) if path.is_file() else _listed_rows(folder))
+    rows = list(_metadata_rows(path, remote) if is_file(path) else _listed_rows(folder, remote))
     if not rows:
         raise AudioError(f"{folder} holds no audio; put WAV, FLAC, MP3, M4A or Opus files in it")
     return sorted(rows, key=lambda row: row.file_name)
@@ -125,17 +127,18 @@ def annotations_of(row: Row) -> Annotations:
 
 def audio_duration_s(path: Path) -> float:
     """Seconds of audio by the file's header; AudioError where it is none."""
-    try:
-        return float(soundfile.info(path).duration)
-    except soundfile.LibsndfileError:
-        return _av_duration_s(path)
+    with local_copy(path) as local:
+        try:
+            return float(soundfile.info(local).duration)
+        except soundfile.LibsndfileError:
+            return _av_duration_s(local, path)
 
 
-def _av_duration_s(path: Path) -> float:
+def _av_duration_s(local: Path, path: Path) -> float:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(local)) as container:
             stream = container.streams.audio[0]
             if stream.duration is not None and stream.time_base is not None:
                 return float(stream.duration * stream.time_base)
@@ -144,21 +147,31 @@ def _av_duration_s(path: Path) -> float:
         raise AudioError(f"{path} cannot be read as audio; give a WAV, FLAC, MP3, M4A or Opus file") from None
 
 
-def _listed_rows(folder: Path) -> Iterator[Row]:
-    for path in folder.rglob("*"):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
-            yield Row(file_name=path.relative_to(folder).as_posix())
+def _listed_rows(folder: Path, remote: set[str] | None) -> Iterator[Row]:
+    """A row for each audio file below `folder`; of a remote one, of the files that it is known to hold."""
+    if remote is None:
+        names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    else:
+        names = iter(remote)
+    for path in map(PurePosixPath, names):
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+            yield Row(file_name=str(path))
 
 
-def _metadata_rows(path: Path) -> Iterator[Row]:
+def _metadata_rows(path: Path, remote: set[str] | None) -> Iterator[Row]:
     seen: set[str] = set()
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    with local_copy(path) as local:
+        lines = local.read_bytes().splitlines()
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         where = f"{path} line {number}"
         row = _parse_row(line, where)
         for file_name in filter(None, (row.file_name, row.midi, *(row.stems or {}).values())):
-            _check_file(path.parent, file_name, where)
+            if remote is None:
+                _check_file(path.parent, file_name, where)
+            elif file_name not in remote:
+                raise _missing(file_name, where)
         if row.file_name in seen:
             raise AudioError(f"{where}: {row.file_name!r} has a line already; give it all captions there")
         seen.add(row.file_name)
@@ -189,4 +202,8 @@ def _check_file(folder: Path, file_name: str, where: str) -> None:
     if not is_inside:
         raise AudioError(f"{where}: {file_name!r} leads out of the folder; move the file into it")
     if not target.is_file():
-        raise AudioError(f"{where}: there is no file {file_name!r}; add it or remove the line")
+        raise _missing(file_name, where)
+
+
+def _missing(file_name: str, where: str) -> AudioError:
+    return AudioError(f"{where}: there is no file {file_name!r}; add it or remove the line")
