@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -48,15 +48,16 @@ class Storage:
         with self.open(name) as file:
             return file.read()
 
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file whole or not at all; RapgenError where the place does not take it."""
+    def write(self, name: str, content: bytes | Iterable[bytes]) -> None:
+        """Write a file, at once or piece by piece, whole or not at all; RapgenError where the place does not take it."""
+        pieces = (content,) if isinstance(content, bytes) else content
         if not self._is_remote:
-            with atomic(Path(self.root) / name) as temporary:
-                temporary.write_bytes(content)
+            with atomic(Path(self.root) / name) as temporary, temporary.open("wb") as file:
+                file.writelines(pieces)
             return
         fs, base = self._remote
         try:
-            fs.pipe_file(f"{base}/{name}", content)
+            fs.pipe_file(f"{base}/{name}", b"".join(pieces))
         except OSError as error:
             raise RapgenError(f"cannot write {self.path(name)}: {error}; choose another place") from None
 
