@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, TypeVar
+from typing import Annotated, Any, BinaryIO, TypeVar, cast
 from urllib.parse import urlsplit
 
 from pydantic import PlainValidator
@@ -91,8 +91,21 @@ def local_copy(path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="rapgen-") as folder:
         local = Path(folder) / path.name
-        _reach(path, lambda fs: _fetch(fs, _place(path), local), "read")
+        _reach(path, lambda fs: _get(fs, _place(path), local), "read")
         yield local
+
+
+def fetch(path: Path) -> BinaryIO:
+    """A file to read all of: of a remote one, a copy that is gone when it is closed. Errors as of `local_copy`."""
+    if not is_remote(path):
+        return path.open("rb")
+    copy = tempfile.NamedTemporaryFile(prefix="rapgen-")
+    try:
+        _reach(path, lambda fs: _get(fs, _place(path), Path(copy.name)), "read")
+    except BaseException:
+        copy.close()
+        raise
+    return cast(BinaryIO, copy)
 
 
 @contextmanager
@@ -139,10 +152,19 @@ def list_folder(folder: Path, suffix: str = "") -> list[Path]:
     return [folder / name for name in sorted(names) if name.endswith(suffix) and not name.startswith(".")]
 
 
-def list_tree(folder: Path) -> set[str]:
-    """All files below a remote folder, by their paths from it."""
+def list_tree(folder: Path) -> dict[str, int | None]:
+    """All files below a remote folder, by their paths from it, and their bytes where the server tells."""
     root = _place(folder).rstrip("/") + "/"
-    return {name[len(root) :] for name in _reach(folder, lambda fs: fs.find(root), "read")}
+    found = _reach(folder, lambda fs: fs.find(root, detail=True), "read")
+    return {name[len(root) :]: entry.get("size") for name, entry in found.items()}
+
+
+def remove(path: Path) -> None:
+    """Remove a file that is there."""
+    if is_remote(path):
+        _reach(path, lambda fs: fs.rm_file(_place(path)), "remove")
+    else:
+        path.unlink()
 
 
 def put_file(local: Path, path: Path) -> None:
@@ -161,7 +183,7 @@ def put_file(local: Path, path: Path) -> None:
     _reach(path, put, "write")
 
 
-def _fetch(fs: Any, place: str, local: Path) -> None:
+def _get(fs: Any, place: str, local: Path) -> None:
     if fs.info(place)["type"] != "file":
         raise FileNotFoundError(place)
     fs.get_file(place, str(local))

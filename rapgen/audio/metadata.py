@@ -83,7 +83,7 @@ def read_rows(folder: Path) -> list[Row]:
     """
     if not is_folder(folder):
         raise AudioError(f"there is no folder {folder}; give one that holds audio files")
-    remote = list_tree(folder) if is_remote(folder) else None  # asked once, and not for each file
+    remote = set(list_tree(folder)) if is_remote(folder) else None  # asked once, and not for each file
     path = folder / METADATA
     rows = list(_metadata_rows(path, remote) if is_file(path) else _listed_rows(folder, remote))
     if not rows:

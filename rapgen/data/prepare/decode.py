@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import soxr
 
-from rapgen.data.prepare.records import Dropped
+from rapgen.data.prepare.records import Unfit
 
 RATE = 44_100
 LOWEST_RATE = 16_000  # what was sampled slower has no hats
@@ -36,32 +36,32 @@ class Decoded:
 def decode(file: BinaryIO, *, max_duration_s: float, start_s: float = 0.0, end_s: float | None = None) -> Decoded:
     """All of a file, or the section from `start_s` to `end_s`.
 
-    Raises Dropped for what is not audio, longer than allowed, cut short, sampled too slowly or not made of numbers.
+    Raises Unfit for what is not audio, longer than allowed, cut short, sampled too slowly or not made of numbers.
     """
     import av
 
     try:
         with av.open(file, options={"format_whitelist": _FORMATS}, metadata_errors="replace") as container:
             if not container.streams.audio:
-                raise Dropped("not audio", "it has no audio stream")
+                raise Unfit("not audio", "it has no audio stream")
             stream = container.streams.audio[0]
             told_s = _told_s(container, stream)
             if told_s is not None:
                 _check_length(min(told_s, end_s or told_s) - start_s, max_duration_s)
             rate, channels = stream.rate, stream.channels
             if rate < LOWEST_RATE:
-                raise Dropped(f"sampled at less than {LOWEST_RATE} Hz", f"{rate} Hz")
+                raise Unfit(f"sampled at less than {LOWEST_RATE} Hz", f"{rate} Hz")
             pieces = _section(_pieces(container, stream), rate, start_s, end_s or np.inf, max_duration_s)
             meter = _Meter()
             audio = _resampled(map(meter.read, pieces), rate)
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise Dropped("not audio", str(getattr(error, "strerror", None) or error)) from None
+        raise Unfit("not audio", str(getattr(error, "strerror", None) or error)) from None
     got_s = meter.samples / rate
     expected_s = (min(told_s, end_s or told_s) - start_s) if told_s is not None else got_s
     if not meter.samples:
-        raise Dropped("no samples", f"from {start_s:g} s on" if start_s else "")
+        raise Unfit("no samples", f"from {start_s:g} s on" if start_s else "")
     if container.format.name not in _GUESSED_LENGTH and got_s < _TRUNCATED * expected_s:
-        raise Dropped("cut short", f"{got_s:.1f} s of {expected_s:.1f} s can be read")
+        raise Unfit("cut short", f"{got_s:.1f} s of {expected_s:.1f} s can be read")
     offset = audio.mean(1, dtype=np.float64, keepdims=True)
     audio -= offset.astype(np.float32)
     return Decoded(audio, rate, channels, meter.clipped, float(np.abs(offset).max()))
@@ -76,7 +76,7 @@ def _told_s(container: Any, stream: Any) -> float | None:
 
 def _check_length(duration_s: float, max_duration_s: float) -> None:
     if duration_s > max_duration_s:
-        raise Dropped("longer than --max-duration", f"over {max_duration_s:g} s")
+        raise Unfit("longer than --max-duration", f"over {max_duration_s:g} s")
 
 
 def _pieces(container: Any, stream: Any) -> Iterator[np.ndarray]:
@@ -99,7 +99,7 @@ def _pieces(container: Any, stream: Any) -> Iterator[np.ndarray]:
 def _section(
     pieces: Iterator[np.ndarray], rate: int, start_s: float, end_s: float, max_duration_s: float
 ) -> Iterator[np.ndarray]:
-    """What lies between two times; Dropped when that gets longer than allowed."""
+    """What lies between two times; Unfit when that gets longer than allowed."""
     at, taken = 0, 0
     start, end = round(start_s * rate), end_s * rate
     for piece in pieces:
@@ -124,10 +124,10 @@ class _Meter:
         return self._flat / max(1, self.samples)
 
     def read(self, piece: np.ndarray) -> np.ndarray:
-        """Pass a piece on as f32 [2, samples]; Dropped where it holds what are no numbers."""
+        """Pass a piece on as f32 [2, samples]; Unfit where it holds what are no numbers."""
         peak = np.abs(piece).max()
         if not peak < _LARGEST:
-            raise Dropped("samples that are not numbers")
+            raise Unfit("samples that are not numbers")
         if peak >= _FULL_SCALE:
             for top in (piece >= _FULL_SCALE, piece <= -_FULL_SCALE):
                 self._flat += np.count_nonzero(top[:, 1:] & top[:, :-1]) / len(piece)

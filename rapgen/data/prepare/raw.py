@@ -10,7 +10,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from rapgen.audio.metadata import METADATA
-from rapgen.data.prepare.records import Drop, Known, Track
+from rapgen.data.prepare.records import Known, Track
+from rapgen.data.report import Dropped
 from rapgen.data.storage import Storage
 from rapgen.errors import PromptError
 from rapgen.groove import read_groove
@@ -29,13 +30,13 @@ class Raw:
     """The tracks of a folder, by file name, and what is none."""
 
     tracks: tuple[Track, ...]
-    drops: tuple[Drop, ...]
+    drops: tuple[Dropped, ...]
 
 
 def list_raw(raw: Storage) -> Raw:
     """Every file of RAW as a track or a reason; RapgenError where there is no such folder."""
     sizes = {name: size for name, size in sorted(raw.sizes()) if not _is_hidden(name)}
-    drops: list[Drop] = []
+    drops: list[Dropped] = []
     rows = _read_metadata(raw, sizes, drops)
     infos = {name for name in sizes if name.endswith(_INFO)}
     wanted = {}
@@ -43,15 +44,15 @@ def list_raw(raw: Storage) -> Raw:
         if name in infos or PurePosixPath(name).name in _NOT_TRACKS:
             continue
         if reason := _refuse(name, size):
-            drops.append(Drop(name, *reason))
+            drops.append(Dropped(name, *reason))
             continue
         info = str(PurePosixPath(name).with_suffix(_INFO))
         said = _read_info(raw, info, sizes, drops) if info in infos else {}
         wanted[name] = Track(source=name, size=size or 0, known=_known(name, said | rows.pop(name, {})))
     stems = {str(PurePosixPath(name).with_suffix("")) for name in wanted}
-    drops += [Drop(name, "metadata without its audio") for name in sorted(infos) if name[: -len(_INFO)] not in stems]
-    drops += [Drop(name, "metadata without its audio", where) for name, where in _left(rows, sizes)]
-    return Raw(tuple(wanted.values()), tuple(Drop(clean(d.item, 1000), d.reason, clean(d.detail, 1000)) for d in drops))
+    drops += [Dropped(name, "metadata without its audio") for name in sorted(infos) if name[: -len(_INFO)] not in stems]
+    drops += [Dropped(name, "metadata without its audio", where) for name, where in _left(rows, sizes)]
+    return Raw(tuple(wanted.values()), tuple(Dropped(clean(d.item, 1000), d.reason, clean(d.detail, 1000)) for d in drops))
 
 
 def clean(text: Any, characters: int) -> str:
@@ -81,14 +82,14 @@ def _left(rows: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, Any]) -> It
             yield name, str(row["line"])
 
 
-def _read_info(raw: Storage, name: str, sizes: Mapping[str, int | None], drops: list[Drop]) -> dict[str, Any]:
+def _read_info(raw: Storage, name: str, sizes: Mapping[str, int | None], drops: list[Dropped]) -> dict[str, Any]:
     if (sizes[name] or 0) > _INFO_BYTES:
-        drops.append(Drop(name, "metadata that cannot be read", f"over {_INFO_BYTES} bytes"))
+        drops.append(Dropped(name, "metadata that cannot be read", f"over {_INFO_BYTES} bytes"))
         return {}
     return _parse(raw.read(name), name, drops)
 
 
-def _read_metadata(raw: Storage, sizes: Mapping[str, int | None], drops: list[Drop]) -> dict[str, dict[str, Any]]:
+def _read_metadata(raw: Storage, sizes: Mapping[str, int | None], drops: list[Dropped]) -> dict[str, dict[str, Any]]:
     """Lines of all `metadata.jsonl`, by the file they speak of."""
     rows: dict[str, dict[str, Any]] = {}
     for path in (name for name in sizes if PurePosixPath(name).name == METADATA):
@@ -97,26 +98,26 @@ def _read_metadata(raw: Storage, sizes: Mapping[str, int | None], drops: list[Dr
             if not line.strip() or not (row := _parse(line, where, drops)):
                 continue
             if not isinstance(file_name := row.get("file_name"), str):
-                drops.append(Drop(where, "metadata that cannot be read", "it names no file"))
+                drops.append(Dropped(where, "metadata that cannot be read", "it names no file"))
                 continue
             name = str(PurePosixPath(path).parent / file_name)
             if name in rows:
-                drops.append(Drop(where, "metadata that stands twice", name))
+                drops.append(Dropped(where, "metadata that stands twice", name))
                 continue
             rows[name] = row | {"line": where}
     return rows
 
 
-def _parse(content: bytes, where: str, drops: list[Drop]) -> dict[str, Any]:
+def _parse(content: bytes, where: str, drops: list[Dropped]) -> dict[str, Any]:
     """An object of JSON; what is none is told and empty."""
     try:
         tree = json.loads(content)
     except (ValueError, RecursionError) as error:
-        drops.append(Drop(where, "metadata that cannot be read", f"not JSON: {error}"))
+        drops.append(Dropped(where, "metadata that cannot be read", f"not JSON: {error}"))
         return {}
     if isinstance(tree, dict):
         return tree
-    drops.append(Drop(where, "metadata that cannot be read", "not an object of JSON"))
+    drops.append(Dropped(where, "metadata that cannot be read", "not an object of JSON"))
     return {}
 
 

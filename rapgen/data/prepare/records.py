@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -14,7 +14,7 @@ from rapgen.interfaces import Upload
 _SLUG_CHARACTERS = 40
 
 
-class Dropped(Exception):
+class Unfit(Exception):
     """A track that is of no use: why, in words that many tracks share, and what is particular to this one."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
@@ -52,9 +52,8 @@ class Track(Frozen):
     @property
     def name(self) -> str:
         """What the track is called in the dataset: readable where it can be, unlike any other, and safe."""
-        stem = self.source.rpartition("/")[2].rpartition(".")[0]
-        slug = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:_SLUG_CHARACTERS].strip("-")
-        digest = hashlib.sha256(self.known.id.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+        slug = re.sub(r"[^a-z0-9]+", "-", self.known.id.rpartition("/")[2].lower())[:_SLUG_CHARACTERS].strip("-")
+        digest = hashlib.sha256(self.known.id.encode()).hexdigest()[:12]
         return f"{slug}-{digest}" if slug else digest
 
 
@@ -67,7 +66,7 @@ class Measured(Frozen):
     loudness_lufs: float  # before it was brought to the target
     gain_db: float
     clipped: float  # share of samples that sit at full scale, one after another
-    vocals: float  # share of time with a voice
+    vocals: float  # share of time with a voice, before it was taken away
     tempo_bpm: float
     tempo_confidence: float
     key: str
@@ -92,15 +91,6 @@ class Record(Frozen):
     upload: Upload = Upload()
     dropped: str | None = None
     detail: str = ""
-    notes: tuple[str, ...] = ()  # what was mended on the way
+    lost_clips: Mapping[str, int] = {}  # clips that were not kept, by reason
     measured: Measured | None = None
     clips: tuple[PreparedClip, ...] = ()
-
-
-@dataclass(frozen=True)
-class Drop:
-    """An item that did not come through: a file of RAW, a line of its metadata, or a clip."""
-
-    item: str
-    reason: str
-    detail: str = ""
