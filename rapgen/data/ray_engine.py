@@ -1,0 +1,112 @@
+"""Jobs on a Ray cluster, through Ray Data: where a node dies, its jobs are done again by others."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import pickle
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from rapgen.errors import PluginError, RapgenError
+
+Answer = TypeVar("Answer")
+_AT_ONCE = 4096  # jobs that Ray holds in memory
+_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # environment variable: 0 has a cluster of one machine stay on loopback
+
+
+def run_on_ray(
+    function: Callable[..., Answer],
+    jobs: Iterable[tuple[Any, ...]],
+    *,
+    workers: int | None,
+    lost: Callable[..., Answer] | None,
+) -> Iterator[Answer]:
+    """Call `function(*job)` for every job on the cluster at RAY_ADDRESS, or on one that is started for this machine.
+
+    At most `workers` at a time, by default one a core; answers come as jobs end. A job is done again, elsewhere, where
+    its node dies before it has told. One under which its process dies again and again is answered by `lost(*job)`.
+    Raises what a job raises, RapgenError where there is no cluster, PluginError without the package.
+    """
+    queue = iter(jobs)
+    batch = list(itertools.islice(queue, _AT_ONCE))
+    if not batch:
+        return
+    with _cluster() as ray:
+        while batch:
+            untold = dict(enumerate(batch))
+            for number, answer in _answers(ray, function, batch, workers):
+                if untold.pop(number, None) is not None:
+                    yield answer
+            for job in untold.values():
+                if lost is None:
+                    raise RapgenError("a job's process ends whenever it is tried; its machine may be out of memory")
+                yield lost(*job)
+            batch = list(itertools.islice(queue, _AT_ONCE))
+
+
+def _answers(
+    ray: Any, function: Callable[..., Answer], jobs: list[tuple[Any, ...]], workers: int | None
+) -> Iterator[tuple[int, Answer]]:
+    """Numbers and answers of jobs; those whose processes die are left out."""
+    folder = os.getcwd()
+
+    def work(row: dict[str, Any]) -> dict[str, Any]:
+        if os.path.isdir(folder):  # paths of this machine mean the same on one that shares it
+            os.chdir(folder)
+        return {"number": row["number"], "answer": _outcome(function, pickle.loads(row["job"]))}
+
+    rows = [{"number": number, "job": pickle.dumps(job)} for number, job in enumerate(jobs)]
+    data = ray.data.from_items(rows, override_num_blocks=len(rows))  # a block, which is done or not, is a job
+    try:
+        for row in data.map(work, num_cpus=1, concurrency=workers).iter_rows():
+            answer, error = pickle.loads(row["answer"])
+            if error is not None:
+                raise error
+            yield row["number"], answer
+    except ray.exceptions.RayError as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise RapgenError(f"the Ray cluster has failed ({reason}); run the same command to go on") from error
+
+
+def _outcome(function: Callable[..., Answer], job: tuple[Any, ...]) -> bytes:
+    """Answer and error, one of them None, as they travel."""
+    try:
+        return pickle.dumps((function(*job), None))
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        try:
+            return pickle.dumps((None, error))
+        except Exception:  # an error that holds what cannot travel
+            return pickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}")))
+
+
+@contextmanager
+def _cluster() -> Iterator[Any]:
+    """Ray, connected, and quiet: progress is told by our own reporter. Nothing is sent to Ray's makers."""
+    address = os.environ.get("RAY_ADDRESS")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not address:
+        os.environ.setdefault(_LOOPBACK, "0")
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise PluginError("--engine ray needs Ray: pip install 'rapgen[ray]'") from None
+    try:
+        start = {} if address else {"include_dashboard": False}
+        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **start)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise RapgenError(f"cannot use the Ray cluster at {address or 'this machine'} ({reason})") from None
+    try:
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = context.print_on_execution_start = False
+        context.max_errored_blocks = -1
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+        yield ray
+    finally:
+        ray.shutdown()
