@@ -49,7 +49,7 @@ class Storage:
             return file.read()
 
     def write(self, name: str, content: bytes | Iterable[bytes]) -> None:
-        """Write a file, at once or piece by piece, whole or not at all; RapgenError where the place does not take it."""
+        """Write a file whole or not at all, at once or by pieces; RapgenError where the place does not take it."""
         pieces = (content,) if isinstance(content, bytes) else content
         if not self._is_remote:
             with atomic(Path(self.root) / name) as temporary, temporary.open("wb") as file:
@@ -60,6 +60,12 @@ class Storage:
             fs.pipe_file(f"{base}/{name}", b"".join(pieces))
         except OSError as error:
             raise RapgenError(f"cannot write {self.path(name)}: {error}; choose another place") from None
+
+    def is_empty(self) -> bool:
+        """Whether there is no file, or no such folder."""
+        if not self._is_remote and not Path(self.root).exists():
+            return True
+        return next(self.sizes(), None) is None
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""

@@ -60,13 +60,14 @@ class Track(Frozen):
 class Measured(Frozen):
     """What was heard in a track."""
 
-    duration_s: float  # decoded, before silence was cut off
+    duration_s: float  # without the silence at both ends
     sample_rate: int  # Hz, of the file
     channels: int  # of the file
     loudness_lufs: float  # before it was brought to the target
     gain_db: float
     clipped: float  # share of samples that sit at full scale, one after another
-    vocals: float  # share of time with a voice, before it was taken away
+    offset: float  # the largest mean of a channel, which was taken away
+    vocals: float | None  # share of time with a voice, before it was taken away; None: not looked for
     tempo_bpm: float
     tempo_confidence: float
     key: str
@@ -94,3 +95,7 @@ class Record(Frozen):
     lost_clips: Mapping[str, int] = {}  # clips that were not kept, by reason
     measured: Measured | None = None
     clips: tuple[PreparedClip, ...] = ()
+
+    def without_rows(self) -> Record:
+        """The same without the clips' metadata, which is most of it."""
+        return self.model_copy(update={"clips": tuple(clip.model_copy(update={"row": {}}) for clip in self.clips)})
