@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import soundfile
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from rapgen.errors import AudioError, PromptError
 from rapgen.groove import read_groove
@@ -18,6 +18,13 @@ from rapgen.interfaces import Annotations, Chord, Groove, Upload
 
 METADATA = "metadata.jsonl"
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".webm")
+# What stands for nothing in the first row of a file that knows a column in no row, where files beside it do: readers of
+# several splits, such as `datasets`, want columns of one type in all of them.
+BLANKS: Mapping[str, Any] = {
+    **dict.fromkeys(("key", "style", "feel", "licence", "title", "description", "uploader", "url"), ""),
+    **dict.fromkeys(("captions", "instruments", "moods", "tags"), [""]),
+    **{"tempo_bpm": 0.0, "bars": 0, "beats_s": [-1.0]},
+}
 # Columns that `Annotations` has under the same name.
 _FACTS = ("beats_s", "first_beat", "licence", "swing", "chords", "instruments", "moods", "energy")
 
@@ -53,6 +60,11 @@ class Row(BaseModel):
     weight: float = Field(1.0, gt=0)
     stems: dict[str, str] | None = None  # files that hold parts alone, from the folder; `lead` is the tune's
     midi: str | None = None  # file of its notes, from the folder
+
+    @field_validator(*BLANKS, mode="before")
+    @classmethod
+    def _is_told(cls, value: Any, info: ValidationInfo) -> Any:
+        return None if info.field_name and value == BLANKS[info.field_name] else value
 
     @field_validator("key")
     @classmethod

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 
 from rapgen import __version__
-from rapgen.audio.metadata import METADATA
 from rapgen.data.audiofolder import FORMAT, MANIFEST
+from rapgen.data.prepare.lines import write_metadata
 from rapgen.data.prepare.places import REPORT, clip_path, is_begun, record_path, track_of
 from rapgen.data.prepare.records import Record
 from rapgen.data.prepare.settings import Settings
 from rapgen.data.prepare.split import SPLITS, draw_split
-from rapgen.data.prepare.summary import Summary, report_page, summarize
-from rapgen.data.prepare.verdicts import judge, read_records, write_json
-from rapgen.data.report import Dropped
+from rapgen.data.prepare.summary import Summary, all_dropped, clip_facts, listen_to, summarize
+from rapgen.data.prepare.verdicts import judge, write_json
+from rapgen.data.report import Dropped, ReportFacts
+from rapgen.data.report.page import render_report
 from rapgen.data.storage import Storage
 from rapgen.errors import RapgenError
 
@@ -27,14 +28,21 @@ def write_dataset(out: Storage, settings: Settings, records: Sequence[Record], d
     verdicts = judge(out, records, settings.seed)
     kept = [record for record in records if record.track in verdicts.splits]
     _place_clips(out, settings.seed, records, verdicts.splits)
-    weights = _weights(kept)
+    facts = clip_facts(kept)
     summary = summarize(records, verdicts, drops)
-    out.write(REPORT, report_page(out, settings, records, verdicts, weights, drops).encode())
+    page = ReportFacts(
+        name=PurePosixPath(out.root).name,
+        funnel=summary.funnel,
+        clips=tuple(facts.values()),
+        listen=listen_to(kept, verdicts),
+        dropped=tuple(all_dropped(records, verdicts, drops)),
+        settings=settings.model_dump(mode="json"),
+        versions={"rapgen": __version__},
+    )
+    out.write(REPORT, render_report(page).encode())
     if not kept:
         raise RapgenError(f"nothing of RAW came through ({summary.told()}); {out.path(REPORT)} tells why of each")
-    for split in SPLITS:
-        names = [record.track for record in kept if verdicts.splits[record.track] == split]
-        out.write(clip_path(split, METADATA), _lines(out, names, weights))
+    write_metadata(out, verdicts.splits, {name: fact.weight for name, fact in facts.items()})
     write_json(out, MANIFEST, _manifest(settings, summary))
     return summary
 
@@ -58,19 +66,6 @@ def _place_clips(out: Storage, seed: int, records: Sequence[Record], splits: Map
     for name in sorted(there - wanted.keys()):
         if is_begun(name) or track_of(name.rpartition("/")[2]) in ours:
             out.remove(name)
-
-
-def _weights(kept: Sequence[Record]) -> dict[str, float]:
-    """How often training sees each clip, by file name."""
-    return {clip.file_name: 1.0 for record in kept for clip in record.clips}
-
-
-def _lines(out: Storage, tracks: Sequence[str], weights: Mapping[str, float]) -> Iterator[bytes]:
-    """The metadata of tracks, a line a clip."""
-    for record in read_records(out, tracks):
-        for clip in record.clips:
-            row = clip.row | {"weight": weights[clip.file_name]}
-            yield json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
 
 def _manifest(settings: Settings, summary: Summary) -> dict[str, object]:

@@ -49,7 +49,7 @@ def prepare(
     report(len(tracks) - len(todo), len(tracks))
     jobs = [(raw, out, track, settings) for track in todo]
     for number, record in enumerate(run_jobs(prepare_track, jobs, engine=engine, workers=workers, lost=_lost), start=1):
-        done[record.track] = record.without_rows()
+        done[record.track] = record.lighter()
         report(len(tracks) - len(todo) + number, len(tracks))
     return write_dataset(out, settings, [done[name] for name in order if name in done], [*listed.drops, *doubles])
 
@@ -84,7 +84,7 @@ def _recorded(out: Storage) -> Iterator[Record]:
     """What became of tracks before; a damaged record is none."""
     for track in sorted(recorded(name for name, _ in out.sizes())):
         try:
-            yield next(read_records(out, [track])).without_rows()
+            yield next(read_records(out, [track])).lighter()
         except ValidationError:
             continue
 

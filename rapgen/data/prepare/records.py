@@ -80,7 +80,7 @@ class PreparedClip(Frozen):
     file_name: str
     start_s: float
     duration_s: float
-    row: dict[str, Any]
+    row: Mapping[str, Any]
 
 
 class Record(Frozen):
@@ -96,6 +96,11 @@ class Record(Frozen):
     measured: Measured | None = None
     clips: tuple[PreparedClip, ...] = ()
 
-    def without_rows(self) -> Record:
-        """The same without the clips' metadata, which is most of it."""
-        return self.model_copy(update={"clips": tuple(clip.model_copy(update={"row": {}}) for clip in self.clips)})
+    def lighter(self) -> Record:
+        """The same without lists in the clips' metadata, which are most of it: beats, captions."""
+        return self.model_copy(update={"clips": tuple(map(_lighter, self.clips))})
+
+
+def _lighter(clip: PreparedClip) -> PreparedClip:
+    row = {name: value for name, value in clip.row.items() if isinstance(value, str | float | int)}
+    return clip.model_copy(update={"row": row})

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from rapgen.data.prepare.records import Record
-from rapgen.data.prepare.settings import Settings
+from rapgen.data.balance import balance
+from rapgen.data.prepare.places import clip_path
+from rapgen.data.prepare.records import PreparedClip, Record
 from rapgen.data.prepare.split import SPLITS
 from rapgen.data.prepare.verdicts import Verdicts
-from rapgen.data.report import Dropped, Step
-from rapgen.data.storage import Storage
+from rapgen.data.report import ClipFacts, Dropped, Listen, Step
+
+_LISTEN = 10  # clips
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,39 @@ def all_dropped(records: Sequence[Record], verdicts: Verdicts, drops: Sequence[D
                 yield Dropped(title, f"clip: {reason}", "", url)
 
 
-def report_page(
-    out: Storage,
-    settings: Settings,
-    records: Sequence[Record],
-    verdicts: Verdicts,
-    weights: Mapping[str, float],
-    drops: Sequence[Dropped],
-) -> str:
-    return ""
+def clip_facts(kept: Sequence[Record]) -> dict[str, ClipFacts]:
+    """What is counted of each clip, by file name, with the weight that balance gives it."""
+    facts = {clip.file_name: _clip_facts(record, clip) for record in kept for clip in record.clips}
+    weights = balance(list(facts.values())).tolist()
+    return {name: replace(fact, weight=round(w, 4)) for (name, fact), w in zip(facts.items(), weights, strict=True)}
+
+
+def listen_to(kept: Sequence[Record], verdicts: Verdicts) -> tuple[Listen, ...]:
+    """A clip, from the middle, of each of a few tracks that are spread over all."""
+    chosen = (kept[number * len(kept) // _LISTEN] for number in range(_LISTEN)) if len(kept) > _LISTEN else kept
+    return tuple(_listen(record, record.clips[len(record.clips) // 2], verdicts) for record in chosen)
+
+
+def _listen(record: Record, clip: PreparedClip, verdicts: Verdicts) -> Listen:
+    row = clip.row
+    return Listen(
+        file=clip_path(verdicts.splits[record.track], clip.file_name),
+        caption=row.get("text", ""),
+        title=record.upload.title,
+        tempo_bpm=row.get("tempo_bpm"),
+        key=row.get("key"),
+        style=row.get("style"),
+        duration_s=clip.duration_s,
+        url=record.upload.url,
+    )
+
+
+def _clip_facts(record: Record, clip: PreparedClip) -> ClipFacts:
+    return ClipFacts(
+        duration_s=clip.duration_s,
+        tempo_bpm=clip.row.get("tempo_bpm"),
+        key=clip.row.get("key"),
+        style=clip.row.get("style"),
+        uploader=record.upload.uploader,
+        loudness_lufs=record.measured and record.measured.loudness_lufs,
+    )
