@@ -22,7 +22,7 @@ SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".
 # several splits, such as `datasets`, want columns of one type in all of them.
 BLANKS: Mapping[str, Any] = {
     **dict.fromkeys(("key", "style", "feel", "licence", "title", "description", "uploader", "url"), ""),
-    **dict.fromkeys(("captions", "instruments", "moods", "tags"), [""]),
+    **{column: [""] for column in ("captions", "instruments", "moods", "tags")},
     **{"tempo_bpm": 0.0, "bars": 0, "beats_s": [-1.0]},
 }
 # Columns that `Annotations` has under the same name.
@@ -95,10 +95,37 @@ def read_rows(folder: Path) -> list[Row]:
     if not folder.is_dir():
         raise AudioError(f"there is no folder {folder}; give one that holds audio files")
     path = folder / METADATA
-    rows = list(_metadata_rows(path) if path.is_file() else _listed_rows(folder))
+    rows = list(_metadata_rows(path) if path.is_file() else (Row(file_name=name) for name in audio_files(folder)))
     if not rows:
         raise AudioError(f"{folder} holds no audio; put WAV, FLAC, MP3, M4A or Opus files in it")
     return sorted(rows, key=lambda row: row.file_name)
+
+
+def parse_rows(path: Path) -> Iterator[Row | AudioError]:
+    """Each line of a `metadata.jsonl`, or what is wrong with it."""
+    seen: set[str] = set()
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        if not line.strip():
+            continue
+        where = f"{path} line {number}"
+        try:
+            row = _parse_row(line, where)
+            for file_name in filter(None, (row.file_name, row.midi, *(row.stems or {}).values())):
+                _check_file(path.parent, file_name, where)
+            if row.file_name in seen:
+                raise AudioError(f"{where}: {row.file_name!r} has a line already; give it all captions there")
+        except AudioError as error:
+            yield error
+            continue
+        seen.add(row.file_name)
+        yield row
+
+
+def audio_files(folder: Path) -> list[str]:
+    """Names of all audio files in a folder and those below, but for hidden ones, sorted."""
+    names = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    shown = (name for name in names if not any(part.startswith(".") for part in name.parts))
+    return sorted(name.as_posix() for name in shown if (folder / name).is_file())
 
 
 def make_row(file_name: str, track: str, annotations: Annotations) -> Row:
@@ -156,24 +183,10 @@ def _av_duration_s(path: Path) -> float:
         raise AudioError(f"{path} cannot be read as audio; give a WAV, FLAC, MP3, M4A or Opus file") from None
 
 
-def _listed_rows(folder: Path) -> Iterator[Row]:
-    for path in folder.rglob("*"):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
-            yield Row(file_name=path.relative_to(folder).as_posix())
-
-
 def _metadata_rows(path: Path) -> Iterator[Row]:
-    seen: set[str] = set()
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        if not line.strip():
-            continue
-        where = f"{path} line {number}"
-        row = _parse_row(line, where)
-        for file_name in filter(None, (row.file_name, row.midi, *(row.stems or {}).values())):
-            _check_file(path.parent, file_name, where)
-        if row.file_name in seen:
-            raise AudioError(f"{where}: {row.file_name!r} has a line already; give it all captions there")
-        seen.add(row.file_name)
+    for row in parse_rows(path):
+        if isinstance(row, AudioError):
+            raise row
         yield row
 
 

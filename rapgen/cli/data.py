@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Render, tokenize and count training data.", no_args_is_help=True, rich_markup_mode=None)
 app.command()(prepare.prepare)
+app.command()(prepare.validate)
 
 
 @app.command()

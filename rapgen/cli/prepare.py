@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rapgen.data.prepare.summary import Summary
     from rapgen.schema import Recipe
 
+WorkersOption = Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one a core")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Tell it as JSON.")]
 
 
@@ -36,7 +38,7 @@ def prepare(
         list[str] | None, typer.Option(help="Plugin that describes clips. Repeatable.", show_default="phrases")
     ] = None,
     max_duration: Annotated[float, typer.Option(help="Seconds; longer files are dropped.")] = 600.0,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one a core")] = None,
+    workers: WorkersOption = None,
     seed: Annotated[int, typer.Option(help="Draws the splits.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -67,6 +69,33 @@ def prepare(
     with bars() as report:
         summary = run(raw, out, settings, report=report.work("tracks"), workers=workers)
     typer.echo(json.dumps(_tree(summary), indent=2) if as_json else _told(summary, out))
+
+
+def validate(
+    dataset: Annotated[Path, typer.Argument(help="Folder of audio with metadata.jsonl, or of train/ valid/ test/.")],
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold a dataset to what it says: each clip is read, what is wrong is told, and the exit status is 1.
+
+    \b
+    rapgen data validate data
+    rapgen data validate data/train --json
+    """
+    from rapgen.cli.progress import bars
+    from rapgen.data.validate import validate as run
+
+    with bars() as report:
+        verdict = run(dataset, report=report.work("clips"), workers=workers)
+    if as_json:
+        typer.echo(json.dumps(asdict(verdict), indent=2))
+    else:
+        for finding in verdict.findings:
+            typer.echo(f"{finding.item}: {finding.what}")
+        wrong = f"{len(verdict.findings)} things are wrong" if verdict.findings else "nothing is wrong"
+        typer.echo(f"{verdict.clips} clips, {verdict.duration_s / 3600:.2f} hours: {wrong}")
+    if verdict.findings:
+        raise typer.Exit(1)
 
 
 def longest_crop_s(recipe: Recipe) -> float:
