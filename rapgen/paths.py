@@ -7,7 +7,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, TypeVar, cast
 from urllib.parse import urlsplit
@@ -99,13 +99,11 @@ def fetch(path: Path) -> BinaryIO:
     """A file to read all of: of a remote one, a copy that is gone when it is closed. Errors as of `local_copy`."""
     if not is_remote(path):
         return path.open("rb")
-    copy = tempfile.NamedTemporaryFile(prefix="rapgen-")
-    try:
+    with ExitStack() as stack:
+        copy = stack.enter_context(tempfile.NamedTemporaryFile(prefix="rapgen-"))
         _reach(path, lambda fs: _get(fs, _place(path), Path(copy.name)), "read")
-    except BaseException:
-        copy.close()
-        raise
-    return cast(BinaryIO, copy)
+        stack.pop_all()
+        return cast(BinaryIO, copy)
 
 
 @contextmanager

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 import soundfile
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from rapgen.errors import AudioError, PromptError
 from rapgen.groove import read_groove
 from rapgen.interfaces import Annotations, Chord, Groove, Upload
-from rapgen.paths import is_file, is_folder, is_remote, list_tree, local_copy
+from rapgen.paths import fetch, is_file, is_folder, is_remote, list_tree, local_copy
 
 METADATA = "metadata.jsonl"
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".webm")
+# What stands for nothing in the first row of a file that knows a column in no row, where files beside it do: readers of
+# several splits, such as `datasets`, want columns of one type in all of them.
+BLANKS: Mapping[str, Any] = {
+    **dict.fromkeys(("key", "style", "feel", "licence", "title", "description", "uploader", "url"), ""),
+    **{column: [""] for column in ("captions", "instruments", "moods", "tags")},
+    **{"tempo_bpm": 0.0, "bars": 0, "beats_s": [-1.0]},
+}
 # Columns that `Annotations` has under the same name.
 _FACTS = ("beats_s", "first_beat", "licence", "swing", "chords", "instruments", "moods", "energy")
 
@@ -55,6 +62,11 @@ class Row(BaseModel):
     stems: dict[str, str] | None = None  # files that hold parts alone, from the folder; `lead` is the tune's
     midi: str | None = None  # file of its notes, from the folder
 
+    @field_validator(*BLANKS, mode="before")
+    @classmethod
+    def _is_told(cls, value: Any, info: ValidationInfo) -> Any:
+        return None if info.field_name and value == BLANKS[info.field_name] else value
+
     @field_validator("key")
     @classmethod
     def _is_key(cls, value: str | None) -> str | None:
@@ -83,12 +95,47 @@ def read_rows(folder: Path) -> list[Row]:
     """
     if not is_folder(folder):
         raise AudioError(f"there is no folder {folder}; give one that holds audio files")
-    remote = set(list_tree(folder)) if is_remote(folder) else None  # asked once, and not for each file
     path = folder / METADATA
-    rows = list(_metadata_rows(path, remote) if is_file(path) else _listed_rows(folder, remote))
+    rows = list(_metadata_rows(path) if is_file(path) else (Row(file_name=name) for name in audio_files(folder)))
     if not rows:
         raise AudioError(f"{folder} holds no audio; put WAV, FLAC, MP3, M4A or Opus files in it")
     return sorted(rows, key=lambda row: row.file_name)
+
+
+def parse_rows(path: Path) -> Iterator[Row | AudioError]:
+    """Each line of a `metadata.jsonl`, or what is wrong with it."""
+    seen: set[str] = set()
+    remote = list_tree(path.parent) if is_remote(path) else None  # asked once, and not for each file
+    with fetch(path) as file:
+        lines = file.read().splitlines()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{path} line {number}"
+        try:
+            row = _parse_row(line, where)
+            for file_name in filter(None, (row.file_name, row.midi, *(row.stems or {}).values())):
+                if remote is None:
+                    _check_file(path.parent, file_name, where)
+                elif file_name not in remote:
+                    raise _missing(file_name, where)
+            if row.file_name in seen:
+                raise AudioError(f"{where}: {row.file_name!r} has a line already; give it all captions there")
+        except AudioError as error:
+            yield error
+            continue
+        seen.add(row.file_name)
+        yield row
+
+
+def audio_files(folder: Path) -> list[str]:
+    """Names of all audio files in a folder and those below, but for hidden ones, sorted."""
+    if is_remote(folder):
+        names = map(PurePosixPath, list_tree(folder))
+    else:
+        names = (PurePosixPath(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    heard = (name for name in names if name.suffix.lower() in SUFFIXES)
+    return sorted(str(name) for name in heard if not any(part.startswith(".") for part in name.parts))
 
 
 def make_row(file_name: str, track: str, annotations: Annotations) -> Row:
@@ -147,34 +194,10 @@ def _av_duration_s(local: Path, path: Path) -> float:
         raise AudioError(f"{path} cannot be read as audio; give a WAV, FLAC, MP3, M4A or Opus file") from None
 
 
-def _listed_rows(folder: Path, remote: set[str] | None) -> Iterator[Row]:
-    """A row for each audio file below `folder`; of a remote one, of the files that it is known to hold."""
-    if remote is None:
-        names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    else:
-        names = iter(remote)
-    for path in map(PurePosixPath, names):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
-            yield Row(file_name=str(path))
-
-
-def _metadata_rows(path: Path, remote: set[str] | None) -> Iterator[Row]:
-    seen: set[str] = set()
-    with local_copy(path) as local:
-        lines = local.read_bytes().splitlines()
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        where = f"{path} line {number}"
-        row = _parse_row(line, where)
-        for file_name in filter(None, (row.file_name, row.midi, *(row.stems or {}).values())):
-            if remote is None:
-                _check_file(path.parent, file_name, where)
-            elif file_name not in remote:
-                raise _missing(file_name, where)
-        if row.file_name in seen:
-            raise AudioError(f"{where}: {row.file_name!r} has a line already; give it all captions there")
-        seen.add(row.file_name)
+def _metadata_rows(path: Path) -> Iterator[Row]:
+    for row in parse_rows(path):
+        if isinstance(row, AudioError):
+            raise row
         yield row
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rapgen.cli import prepare
 from rapgen.cli.options import Engine, EngineOption, RecipeOption, RunOption, SetOption, WorkersOption, chosen_run
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from rapgen.interfaces import Annotations
 
 app = typer.Typer(help="Render, tokenize and count training data.", no_args_is_help=True, rich_markup_mode=None)
+app.command()(prepare.prepare)
+app.command()(prepare.validate)
 
 
 @app.command()
@@ -55,8 +58,8 @@ def tokenize(
 ) -> None:
     """Turn a dataset into the tokens of a run, with a codec and a MuLaN that are trained already.
 
-    The dataset becomes the recipe's data; a second start goes on. With --engine ray, dataset and run are at URLs or in folders that all
-    machines share.
+    The dataset becomes the recipe's data; a second start goes on. With --engine ray, dataset and run are at URLs or
+    in folders that all machines share.
 
     \b
     rapgen data tokenize data/beats --recipe recipes/base.yaml

@@ -56,7 +56,7 @@ def fingerprint(mono: NDArray[np.float32], rate: int) -> NDArray[np.uint32]:
 def _semitones(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     """Magnitudes by semitone, f32 [S] -> f32 [T, 50]; frame t is centred on sample t * hop."""
     padded = np.pad(audio, (_N_FFT // 2, _N_FFT))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, _N_FFT)[:: _HOP][: len(audio) // _HOP + 1]
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _N_FFT)[::_HOP][: len(audio) // _HOP + 1]
     window, bands = _window_and_bands()
     blocks = (frames[start : start + 256] * window for start in range(0, len(frames), 256))
     return np.concatenate([np.abs(fft.rfft(block)) @ bands for block in blocks])

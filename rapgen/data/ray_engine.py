@@ -6,15 +6,17 @@ import itertools
 import logging
 import os
 import pickle
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any, TypeVar
 
 from rapgen.errors import PluginError, RapgenError
 
 Answer = TypeVar("Answer")
 _AT_ONCE = 4096  # jobs that Ray holds in memory
+_TRIES = 3  # that a job gets beyond the first, where the process or the node it is on ends
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # environment variable: 0 has a cluster of one machine stay on loopback
 
 
@@ -62,7 +64,7 @@ def _answers(
     rows = [{"number": number, "job": pickle.dumps(job)} for number, job in enumerate(jobs)]
     data = ray.data.from_items(rows, override_num_blocks=len(rows))  # a block, which is done or not, is a job
     try:
-        for row in data.map(work, num_cpus=1, concurrency=workers).iter_rows():
+        for row in data.map(work, num_cpus=1, max_retries=_TRIES, concurrency=workers).iter_rows():
             answer, error = pickle.loads(row["answer"])
             if error is not None:
                 raise error
@@ -107,6 +109,7 @@ def _cluster() -> Iterator[Any]:
         context.enable_progress_bars = context.print_on_execution_start = False
         context.max_errored_blocks = -1
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-        yield ray
+        with redirect_stdout(sys.stderr):  # Ray tells of processes that end, on stdout
+            yield ray
     finally:
         ray.shutdown()

@@ -43,10 +43,15 @@ class Storage:
             return file.read()
 
     def write(self, name: str, content: bytes | Iterable[bytes]) -> None:
-        """Write a file, at once or piece by piece, whole or not at all; RapgenError where the place does not take it."""
+        """Write a file whole or not at all, at once or by pieces; RapgenError where the place does not take it."""
         pieces = (content,) if isinstance(content, bytes) else content
         with atomic(self.path(name)) as temporary, temporary.open("wb") as file:
             file.writelines(pieces)
+
+    def is_empty(self) -> bool:
+        """Whether there is no file, or no such folder."""
+        is_there = is_folder(self._folder) or is_file(self._folder)
+        return not is_there or next(self.sizes(), None) is None
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""

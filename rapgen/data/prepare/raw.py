@@ -52,7 +52,9 @@ def list_raw(raw: Storage) -> Raw:
     stems = {str(PurePosixPath(name).with_suffix("")) for name in wanted}
     drops += [Dropped(name, "metadata without its audio") for name in sorted(infos) if name[: -len(_INFO)] not in stems]
     drops += [Dropped(name, "metadata without its audio", where) for name, where in _left(rows, sizes)]
-    return Raw(tuple(wanted.values()), tuple(Dropped(clean(d.item, 1000), d.reason, clean(d.detail, 1000)) for d in drops))
+    return Raw(
+        tuple(wanted.values()), tuple(Dropped(clean(d.item, 1000), d.reason, clean(d.detail, 1000)) for d in drops)
+    )
 
 
 def clean(text: Any, characters: int) -> str:

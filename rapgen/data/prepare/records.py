@@ -60,13 +60,14 @@ class Track(Frozen):
 class Measured(Frozen):
     """What was heard in a track."""
 
-    duration_s: float  # decoded, before silence was cut off
+    duration_s: float  # without the silence at both ends
     sample_rate: int  # Hz, of the file
     channels: int  # of the file
     loudness_lufs: float  # before it was brought to the target
     gain_db: float
     clipped: float  # share of samples that sit at full scale, one after another
-    vocals: float  # share of time with a voice, before it was taken away
+    offset: float  # the largest mean of a channel, which was taken away
+    vocals: float | None  # share of time with a voice, before it was taken away; None: not looked for
     tempo_bpm: float
     tempo_confidence: float
     key: str
@@ -79,7 +80,7 @@ class PreparedClip(Frozen):
     file_name: str
     start_s: float
     duration_s: float
-    row: dict[str, Any]
+    row: Mapping[str, Any]
 
 
 class Record(Frozen):
@@ -94,3 +95,12 @@ class Record(Frozen):
     lost_clips: Mapping[str, int] = {}  # clips that were not kept, by reason
     measured: Measured | None = None
     clips: tuple[PreparedClip, ...] = ()
+
+    def lighter(self) -> Record:
+        """The same without lists in the clips' metadata, which are most of it: beats, captions."""
+        return self.model_copy(update={"clips": tuple(map(_lighter, self.clips))})
+
+
+def _lighter(clip: PreparedClip) -> PreparedClip:
+    row = {name: value for name, value in clip.row.items() if isinstance(value, str | float | int)}
+    return clip.model_copy(update={"row": row})

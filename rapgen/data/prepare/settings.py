@@ -17,8 +17,7 @@ class Settings(BaseModel):
     segment_s: float = Field(gt=0)  # clips are this long at least, but for what is left at an end
     target_lufs: float = -14.0
     max_duration_s: float = Field(600.0, gt=0)
-    vocals: Literal["keep", "drop"] = "drop"
-    separate: bool = False
+    vocals: Literal["keep", "drop", "separate"] = "drop"
     captioners: tuple[str, ...] = ("phrases",)
     seed: int = 0
     format: int = FORMAT
