@@ -6,8 +6,10 @@ import itertools
 import logging
 import os
 import pickle
+import socket
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, TypeVar
@@ -17,6 +19,7 @@ from rapgen.errors import PluginError, RapgenError
 Answer = TypeVar("Answer")
 _AT_ONCE = 4096  # jobs that Ray holds in memory
 _TRIES = 3  # that a job gets beyond the first, where the process or the node it is on ends
+_ANSWER_S = 10
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # environment variable: 0 has a cluster of one machine stay on loopback
 
 
@@ -64,7 +67,9 @@ def _answers(
     rows = [{"number": number, "job": pickle.dumps(job)} for number, job in enumerate(jobs)]
     data = ray.data.from_items(rows, override_num_blocks=len(rows))  # a block, which is done or not, is a job
     try:
-        for row in data.map(work, num_cpus=1, max_retries=_TRIES, concurrency=workers).iter_rows():
+        with warnings.catch_warnings(action="ignore"):  # the way to say how often goes away with Ray 2.64
+            answers = data.map(work, num_cpus=1, max_retries=_TRIES, concurrency=workers)
+        for row in answers.iter_rows():
             answer, error = pickle.loads(row["answer"])
             if error is not None:
                 raise error
@@ -98,6 +103,7 @@ def _cluster() -> Iterator[Any]:
         import ray.data
     except ImportError:
         raise PluginError("--engine ray needs Ray: pip install 'rapgen[ray]'") from None
+    _knock(address)
     try:
         start = {} if address else {"include_dashboard": False}
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **start)
@@ -113,3 +119,14 @@ def _cluster() -> Iterator[Any]:
             yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """RapgenError where nothing listens at a cluster's address, which Ray itself takes minutes to find out."""
+    host, _, port = (address or "").rpartition("://")[2].rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
+    except OSError as error:
+        raise RapgenError(f"no Ray cluster answers at {address} ({error.strerror or error}); check RAY_ADDRESS") from None
