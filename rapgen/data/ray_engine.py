@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import logging
 import os
 import pickle
 import socket
-import sys
-import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 
 from rapgen.errors import PluginError, RapgenError
 
+log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 _AT_ONCE = 4096  # jobs that Ray holds in memory
 _TRIES = 3  # that a job gets beyond the first, where the process or the node it is on ends
@@ -57,38 +57,59 @@ def _answers(
     ray: Any, function: Callable[..., Answer], jobs: list[tuple[Any, ...]], workers: int | None
 ) -> Iterator[tuple[int, Answer]]:
     """Numbers and answers of jobs; those whose processes die are left out."""
-    folder = os.getcwd()
-
-    def work(row: dict[str, Any]) -> dict[str, Any]:
-        if os.path.isdir(folder):  # paths of this machine mean the same on one that shares it
-            os.chdir(folder)
-        return {"number": row["number"], "answer": _outcome(function, pickle.loads(row["job"]))}
-
-    rows = [{"number": number, "job": pickle.dumps(job)} for number, job in enumerate(jobs)]
+    rows = [{"number": number, "job": pickle.dumps((function, job))} for number, job in enumerate(jobs)]
     data = ray.data.from_items(rows, override_num_blocks=len(rows))  # a block, which is done or not, is a job
     try:
         with warnings.catch_warnings(action="ignore"):  # the way to say how often goes away with Ray 2.64
-            answers = data.map(work, num_cpus=1, max_retries=_TRIES, concurrency=workers)
+            answers = data.map(_worker(os.getcwd()), num_cpus=1, max_retries=_TRIES, concurrency=workers)
         for row in answers.iter_rows():
             answer, error = pickle.loads(row["answer"])
             if error is not None:
-                raise error
+                raise _mended(error)
             yield row["number"], answer
     except ray.exceptions.RayError as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise RapgenError(f"the Ray cluster has failed ({reason}); run the same command to go on") from error
 
 
-def _outcome(function: Callable[..., Answer], job: tuple[Any, ...]) -> bytes:
-    """Answer and error, one of them None, as they travel."""
-    try:
-        return pickle.dumps((function(*job), None))
-    except Exception as error:
-        error.add_note(traceback.format_exc())
+def _worker(folder: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What a node does with a job. It travels as it stands, so that a node without rapgen can say so."""
+
+    def work(row: dict[str, Any]) -> dict[str, Any]:
+        import os
+        import pickle
+        import traceback
+
+        if os.path.isdir(folder):  # paths of the first machine mean the same on one that shares it
+            os.chdir(folder)
         try:
-            return pickle.dumps((None, error))
-        except Exception:  # an error that holds what cannot travel
-            return pickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}")))
+            function, job = pickle.loads(row["job"])
+            answer = pickle.dumps((function(*job), None))
+        except Exception as error:
+            error.add_note(traceback.format_exc())
+            try:
+                answer = pickle.dumps((None, error))
+            except Exception:  # it holds what cannot travel
+                answer = pickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}")))
+        return {"number": row["number"], "answer": answer}
+
+    return work
+
+
+def _mended(error: Exception) -> Exception:
+    if isinstance(error, ModuleNotFoundError):
+        return RapgenError(f"a node of the Ray cluster has no '{error.name}'; install there what is installed here")
+    return error
+
+
+class _Remarks(io.TextIOBase):
+    """A place to print to; what is printed is told where more is asked for."""
+
+    def write(self, text: str) -> int:
+        """Log the first line."""
+        if line := text.strip().partition("\n")[0]:
+            log.info("%s", line)
+        return len(text)
 
 
 @contextmanager
@@ -115,7 +136,7 @@ def _cluster() -> Iterator[Any]:
         context.enable_progress_bars = context.print_on_execution_start = False
         context.max_errored_blocks = -1
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-        with redirect_stdout(sys.stderr):  # Ray tells of processes that end, on stdout
+        with redirect_stdout(_Remarks()):  # Ray tells of processes that end, on stdout
             yield ray
     finally:
         ray.shutdown()
