@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rapgen.cli.fetch import fetch
 from rapgen.cli.options import RecipeOption, RunOption, SetOption, chosen_run
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rapgen.interfaces import Annotations
 
 app = typer.Typer(help="Render, tokenize and count training data.", no_args_is_help=True, rich_markup_mode=None)
+app.command()(fetch)
 
 
 @app.command()
