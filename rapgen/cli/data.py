@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rapgen.cli import prepare
+from rapgen.cli.fetch import fetch
 from rapgen.cli.options import RecipeOption, RunOption, SetOption, chosen_run
+from rapgen.cli.prepare import prepare, validate
 
 if TYPE_CHECKING:
     from rapgen.data.stats import Stats
     from rapgen.interfaces import Annotations
 
 app = typer.Typer(help="Render, tokenize and count training data.", no_args_is_help=True, rich_markup_mode=None)
-app.command()(prepare.prepare)
-app.command()(prepare.validate)
+app.command()(fetch)
+app.command()(prepare)
+app.command()(validate)
 
 
 @app.command()

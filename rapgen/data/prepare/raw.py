@@ -39,7 +39,7 @@ def list_raw(raw: Storage) -> Raw:
     drops: list[Dropped] = []
     rows = _read_metadata(raw, sizes, drops)
     infos = {name for name in sizes if name.endswith(_INFO)}
-    wanted = {}
+    wanted: dict[str, list[Track]] = {}
     for name, size in sizes.items():
         if name in infos or PurePosixPath(name).name in _NOT_TRACKS:
             continue
@@ -48,7 +48,9 @@ def list_raw(raw: Storage) -> Raw:
             continue
         info = str(PurePosixPath(name).with_suffix(_INFO))
         said = _read_info(raw, info, sizes, drops) if info in infos else {}
-        wanted[name] = Track(source=name, size=size or 0, known=_known(name, said | rows.pop(name, {})))
+        said |= rows.pop(name, {})
+        sections = [said | section for section in _list(said.get("sections")) if isinstance(section, dict)] or [said]
+        wanted[name] = [Track(source=name, size=size or 0, known=_known(name, section)) for section in sections]
     stems = {str(PurePosixPath(name).with_suffix("")) for name in wanted}
     drops += [Dropped(name, "metadata without its audio") for name in sorted(infos) if name[: -len(_INFO)] not in stems]
     drops += [Dropped(name, "metadata without its audio", where) for name, where in _left(rows, sizes)]
