@@ -16,8 +16,8 @@ import av
 import numpy as np
 
 TYPES = {"webm": "audio/webm", "m4a": "audio/mp4", "mp3": "audio/mpeg", "wav": "audio/wav", "mp4": "video/mp4"}
-CODECS = {"webm": "libopus", "m4a": "aac", "mp3": "libmp3lame", "wav": "pcm_s16le", "mp4": "aac"}
-FORMATS = {"m4a": "mp4"}  # where the container's name is not its suffix
+CODECS = {"webm": "libopus", "m4a": "aac", "mp3": "libmp3lame", "wav": "pcm_s16le", "mp4": "aac", "ts": "aac"}
+FORMATS = {"m4a": "mp4", "ts": "mpegts"}  # where the container's name is not its suffix
 RATE = 48000
 
 
@@ -34,9 +34,21 @@ def media(suffix: str, duration_s: float = 0.5, hz: float = 440.0) -> bytes:
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         if picture is not None:
-            container.mux(picture.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))))
-            container.mux(picture.encode(None))
+            _paint(container, picture)
     return buffer.getvalue()
+
+
+def moving_pictures() -> bytes:
+    """An mp4 without sound."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        _paint(container, container.add_stream("mpeg4", rate=10, width=32, height=32))
+    return buffer.getvalue()
+
+
+def _paint(container: Any, stream: Any) -> None:
+    container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))))
+    container.mux(stream.encode(None))
 
 
 class Site:

@@ -22,7 +22,7 @@ from yt_dlp.utils import (
 from rapgen.data.fetch.addresses import ForbiddenError
 
 TOO_MANY = "too many requests (429)"
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 _STATUS = {401: "needs an account", 403: "forbidden (403)", 404: "not found (404)", 410: "gone (410)", 429: TOO_MANY}
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 _MESSAGES = (  # what extractors say, lower case; the first that is found counts

@@ -62,7 +62,7 @@ def settle(download: Path, folder: Path, stem: str, max_length_s: float) -> tupl
         if not is_kept:
             _drop_video(download, _MUXERS[suffix])
     except av.error.FFmpegError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise OSError(error.errno, error.strerror) from None
         raise Refused("not audio", is_limit=False) from None
     return folder / f"{stem}{suffix}", duration_s
