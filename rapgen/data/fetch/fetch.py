@@ -37,8 +37,9 @@ class Funnel:
 def fetch(rows: Sequence[Row], out: Path, options: Options | None = None, *, work: Callable[[str], Report]) -> Funnel:
     """Fetch the audio of all rows into `out`, and tell what became of them.
 
-    `work` is called once with the name of the work, and what it gives with every step of it. The same call goes on where another was stopped, by whatever. Raises RapgenError where the folder cannot be written
-    or is in use, the disk is full, or the proxy or the cookies are of no use.
+    `work` is called with the name of the work; what it gives is called with every step. The same call goes on where
+    another was stopped, by whatever. Raises RapgenError where the folder cannot be written or is in use, the disk is
+    full, or the proxy or the cookies are of no use.
     """
     options = options or Options()
     guard = Guard(options.allow_local, proxies_of(options.proxy))
