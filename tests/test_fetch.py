@@ -8,57 +8,37 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import av
 import pytest
-from fetch_server import Answer, Site, media, moving_pictures, serving
+from fetch_server import (
+    QUICK,
+    Answer,
+    Site,
+    audio,
+    holds_nothing,
+    info_of,
+    media,
+    moving_pictures,
+    records,
+    run,
+    serving,
+)  # fmt: skip
 from typer.testing import CliRunner, Result
 
 from rapgen.cli.app import make_app
 from rapgen.data.fetch.fetch import Funnel, fetch
 from rapgen.data.fetch.lists import Row
-from rapgen.data.fetch.work import Options
 from rapgen.errors import RapgenError
-
-QUICK = Options(allow_local=True, retries=1, backoff_s=0.05, timeout_s=0.5)
 
 
 @pytest.fixture
 def site() -> Iterator[Site]:
     with serving() as site:
         yield site
-
-
-def unwatched(name: str) -> Callable[[int, int], None]:
-    """A report that nobody reads."""
-    return lambda done, total: None
-
-
-def run(out: Path, *rows: Row | str, **options: Any) -> Funnel:
-    listed = [row if isinstance(row, Row) else Row(row) for row in rows]
-    return fetch(listed, out, replace(QUICK, **options), work=unwatched)
-
-
-def audio(out: Path) -> list[Path]:
-    return sorted(p for p in out.iterdir() if p.is_file() and p.suffix not in (".json", ".jsonl"))
-
-
-def info_of(path: Path) -> dict[str, Any]:
-    info: dict[str, Any] = json.loads(path.with_suffix(".info.json").read_text())
-    return info
-
-
-def records(out: Path) -> dict[str, dict[str, Any]]:
-    return {r["key"]: r for r in map(json.loads, (out / "fetch.jsonl").read_text().splitlines())}
-
-
-def holds_nothing(out: Path) -> bool:
-    """Whether nothing but the records is there: no file that was begun, hidden or not."""
-    return [p.name for p in out.iterdir()] == ["fetch.jsonl"]
 
 
 # ------------------------------------------------------------------------------------------------ good media
@@ -255,7 +235,7 @@ def test_each_failure_has_its_reason_and_leaves_no_file(site: Site, tmp_path: Pa
         "/silent": "stalled", "/to-file": "bad redirect", "/loop": "bad redirect",
     }  # fmt: skip
     refused = {"/to-ftp": "not http(s)", "/file": "not http(s)"}
-    funnel = run(tmp_path, *map(site.url, expected | refused), jobs=16)
+    funnel = run(tmp_path, *map(site.url, expected | refused), jobs=8, timeout_s=1.5)
     told = {key.removeprefix(site.url("")): record["why"] for key, record in records(tmp_path).items()}
     assert told == expected | refused
     assert funnel.skipped == {"not http(s)": 2}

@@ -9,13 +9,11 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fetch_server import TYPES, Answer, Site, media, serving
+from fetch_server import TYPES, Site, audio, holds_nothing, media, records, run, serving
 from hypothesis import given
 from hypothesis import strategies as st
-from test_fetch import audio, holds_nothing, records, run
 
 from rapgen.data.fetch import addresses
 from rapgen.data.fetch.addresses import ForbiddenError, Guard, guarded, is_local, proxies_of
@@ -85,9 +83,7 @@ def test_what_is_local_is_refused_whatever_its_name(site: Site, tmp_path: Path) 
 def two_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     """127.0.0.1 stands for the world and has the name world.test, 127.0.0.2 is local and has the name inside.test."""
     real, names = socket.getaddrinfo, {"world.test": "127.0.0.1", "inside.test": "127.0.0.2"}
-    monkeypatch.setattr(
-        socket, "getaddrinfo", lambda host, *rest, **more: resolve(names.get(host, host), *rest, **more)
-    )
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *a, **k: real(names.get(host, host), *a, **k))
     monkeypatch.setattr(addresses, "is_local", lambda host: host != "127.0.0.1")
 
 
@@ -158,17 +154,13 @@ def test_a_file_that_names_other_files_is_not_followed(site: Site, tmp_path: Pat
     assert run(tmp_path / "raw", *rows).failed == {"not audio": 2}
 
 
-def test_media_over_rtmp_needs_a_program_that_is_not_started(site: Site, tmp_path: Path) -> None:
-    smil = '<smil><body><video src="rtmp://127.0.0.1/live/beat"/></body></smil>'
-    funnel = run(tmp_path, site.put("/list.smil", smil.encode(), "application/smil+xml"))
+@pytest.mark.parametrize("address", ["rtmp://127.0.0.1/live", "wss://127.0.0.1/x.mp3", "ftp://127.0.0.1/x.mp3",
+                                     "file:///etc/passwd", "data:audio/mp3;base64,AAAA"])  # fmt: skip
+def test_media_that_are_not_http_are_refused(site: Site, tmp_path: Path, address: str) -> None:
+    page = site.put("/page", f'<html><body><video src="{address}"></video></body></html>'.encode())
+    smil = site.put("/list.smil", f'<smil><body><video src="{address}"/></body></smil>'.encode())
+    funnel = run(tmp_path, page, smil, address)
     assert not funnel.fetched
-    assert sum(funnel.failed.values()) + sum(funnel.skipped.values()) == 1
-
-
-def test_the_guard_lets_a_local_site_in_when_asked(site: Site, tmp_path: Path) -> None:
-    def by_name(answer: Answer) -> None:
-        answer.give(media("mp3"), TYPES["mp3"])
-
-    site.pages["/a.mp3"] = by_name
-    options: dict[str, Any] = {"allow_local": True}
-    assert run(tmp_path, site.url("/a.mp3", "localhost"), **options).fetched == 1
+    assert set(funnel.skipped) == {"not http(s)"}
+    assert set(funnel.failed) <= {"no media"}
+    assert holds_nothing(tmp_path)
