@@ -1,23 +1,31 @@
-"""A site on the loopback interface: good media, and most of what a fetch can meet instead."""
+"""A site on the loopback interface, and fetches from it."""
 
 from __future__ import annotations
 
 import io
+import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import av
 import numpy as np
 
+from rapgen.data.fetch.fetch import Funnel, fetch
+from rapgen.data.fetch.lists import Row
+from rapgen.data.fetch.work import Options
+
+QUICK = Options(allow_local=True, retries=1, backoff_s=0.05, timeout_s=5.0)
 TYPES = {"webm": "audio/webm", "m4a": "audio/mp4", "mp3": "audio/mpeg", "wav": "audio/wav", "mp4": "video/mp4"}
-CODECS = {"webm": "libopus", "m4a": "aac", "mp3": "libmp3lame", "wav": "pcm_s16le", "mp4": "aac"}
-FORMATS = {"m4a": "mp4"}  # where the container's name is not its suffix
+CODECS = {"webm": "libopus", "m4a": "aac", "mp3": "libmp3lame", "wav": "pcm_s16le", "mp4": "aac", "ts": "aac"}
+FORMATS = {"m4a": "mp4", "ts": "mpegts"}  # where the container's name is not its suffix
 RATE = 48000
 
 
@@ -34,9 +42,21 @@ def media(suffix: str, duration_s: float = 0.5, hz: float = 440.0) -> bytes:
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         if picture is not None:
-            container.mux(picture.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))))
-            container.mux(picture.encode(None))
+            _paint(container, picture)
     return buffer.getvalue()
+
+
+def moving_pictures() -> bytes:
+    """An mp4 without sound."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        _paint(container, container.add_stream("mpeg4", rate=10, width=32, height=32))
+    return buffer.getvalue()
+
+
+def _paint(container: Any, stream: Any) -> None:
+    container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))))
+    container.mux(stream.encode(None))
 
 
 class Site:
@@ -116,3 +136,31 @@ def serving() -> Iterator[Site]:
         yield site
         site.gone.set()
         server.shutdown()
+
+
+def unwatched(name: str) -> Callable[[int, int], None]:
+    """A report that nobody reads."""
+    return lambda done, total: None
+
+
+def run(out: Path, *rows: Row | str, **options: Any) -> Funnel:
+    listed = [row if isinstance(row, Row) else Row(row) for row in rows]
+    return fetch(listed, out, replace(QUICK, **options), work=unwatched)
+
+
+def audio(out: Path) -> list[Path]:
+    return sorted(p for p in out.iterdir() if p.is_file() and p.suffix not in (".json", ".jsonl"))
+
+
+def info_of(path: Path) -> dict[str, Any]:
+    info: dict[str, Any] = json.loads(path.with_suffix(".info.json").read_text())
+    return info
+
+
+def records(out: Path) -> dict[str, dict[str, Any]]:
+    return {r["key"]: r for r in map(json.loads, (out / "fetch.jsonl").read_text().splitlines())}
+
+
+def holds_nothing(out: Path) -> bool:
+    """Whether nothing but the records is there: no file that was begun, hidden or not."""
+    return [p.name for p in out.iterdir()] == ["fetch.jsonl"]

@@ -79,7 +79,7 @@ def fetch(
         allow_local=allow_local,
     )
     with bars() as report:
-        funnel = fetch_all(rows, out, options, report=report.work("fetching"))
+        funnel = fetch_all(rows, out, options, work=report.work)
     typer.echo(json.dumps(asdict(funnel), indent=2) if as_json else _table(funnel, out))
     if not funnel.fetched + funnel.already_there:
         raise RapgenError(f"nothing of {list_} could be fetched; see the reasons above, and {out / 'fetch.jsonl'}")

@@ -22,7 +22,7 @@ from yt_dlp.utils import (
 from rapgen.data.fetch.addresses import ForbiddenError
 
 TOO_MANY = "too many requests (429)"
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 _STATUS = {401: "needs an account", 403: "forbidden (403)", 404: "not found (404)", 410: "gone (410)", 429: TOO_MANY}
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 _MESSAGES = (  # what extractors say, lower case; the first that is found counts
@@ -34,7 +34,10 @@ _MESSAGES = (  # what extractors say, lower case; the first that is found counts
     ("login", "needs an account"),
     ("members", "needs an account"),
     ("cookies", "needs an account"),
-    ("not available in your country", "not in this country"),
+    ("in your country", "not in this country"),
+    ("live event", "live"),
+    ("premieres in", "live"),
+    ("ffmpeg", "needs another program"),
     ("unavailable", "not available"),
     ("not available", "not available"),
     ("been removed", "not available"),
@@ -83,7 +86,7 @@ def explain(error: BaseException, problem: BaseException | None = None) -> Failu
 def disk_problem(error: BaseException) -> OSError | None:
     """The error of the disk behind an exception, where there is one: then no other address will fare better."""
     chain = list(_causes(error))
-    if any(isinstance(cause, TransportError) for cause in chain):
+    if any(isinstance(cause, (TransportError, Refused)) for cause in chain):
         return None
     return next((c for c in chain if isinstance(c, OSError) and c.errno in _DISK), None)
 

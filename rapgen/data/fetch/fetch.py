@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -31,22 +30,23 @@ class Funnel:
     fetched: int = 0
     already_there: int = 0
     repeated: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)  # by reason; not taken, by the rules and limits given
-    failed: Counter[str] = field(default_factory=Counter)  # by reason; tried again by the next run
+    skipped: dict[str, int] = field(default_factory=dict)  # by reason; not taken, by the rules and limits given
+    failed: dict[str, int] = field(default_factory=dict)  # by reason; tried again by the next run
 
 
-def fetch(rows: Sequence[Row], out: Path, options: Options | None = None, *, report: Report) -> Funnel:
+def fetch(rows: Sequence[Row], out: Path, options: Options | None = None, *, work: Callable[[str], Report]) -> Funnel:
     """Fetch the audio of all rows into `out`, and tell what became of them.
 
-    The same call goes on where another was stopped, by whatever. Raises RapgenError where the folder cannot be written
-    or is in use, the disk is full, or the proxy or the cookies are of no use.
+    `work` is called with the name of the work; what it gives is called with every step. The same call goes on where
+    another was stopped, by whatever. Raises RapgenError where the folder cannot be written or is in use, the disk is
+    full, or the proxy or the cookies are of no use.
     """
     options = options or Options()
     guard = Guard(options.allow_local, proxies_of(options.proxy))
     cookies = None if options.cookies is None else read_cookies(options.cookies)
     with open_records(out) as records:
         folder, pace = Folder(out), Pace(options.pause_s)
-        run = _Run(records, folder, options, report)
+        run = _Run(records, folder, options, work("fetching"))
 
         def make() -> Downloader:
             return Downloader(options.of_each, cookies=cookies, proxy=options.proxy, check_stop=pace.check_stop)
@@ -104,7 +104,7 @@ class _Run:
         if record and record.status == "ok" and self._is_there(record.file, job.rows):
             self.funnel.already_there += 1
         elif record and record.status == "skipped" and record.limits == self._options.limits:
-            self.funnel.skipped[record.why] += 1
+            _increase(self.funnel.skipped, record.why)
         else:
             self.pending += 1
             self.jobs.put(job)
@@ -139,7 +139,7 @@ class _Run:
             self.funnel.already_there += not outcome.is_new
         else:
             reasons = self.funnel.skipped if outcome.record.status == "skipped" else self.funnel.failed
-            reasons[outcome.record.why] += 1
+            _increase(reasons, outcome.record.why)
 
     def _is_there(self, name: str, rows: Sequence[Row]) -> bool:
         """Whether a file is whole, with what is known of it; what the list says of it now is added."""
@@ -151,3 +151,7 @@ class _Run:
     def _tell(self) -> None:
         total = len(self._seen)
         self._report(total - self.pending, total)
+
+
+def _increase(reasons: dict[str, int], why: str) -> None:
+    reasons[why] = reasons.get(why, 0) + 1

@@ -36,12 +36,17 @@ def stem_of(upload: Mapping[str, Any]) -> str:
     Where that alone could stand for two uploads a few digits of a hash follow.
     """
     extractor, told_id = str(upload.get("extractor_key") or "unknown").lower(), str(upload["id"])
-    safe_id = re.sub(r"[^A-Za-z0-9_-]+", "_", told_id)[:_MAX_ID]
+    safe_id = _safe(told_id)
     stem = f"{re.sub(r'[^a-z0-9]+', '_', extractor)}-{safe_id}"
     if safe_id == told_id and extractor not in ("generic", "html5mediaembed", "unknown"):
         return stem
     whole = json.dumps([extractor, told_id, upload.get("webpage_url")])  # ids of any page say little: "audio", "1"
     return f"{stem}-{hashlib.sha256(whole.encode()).hexdigest()[:10]}"
+
+
+def begun_name(stem: str, upload: Mapping[str, Any]) -> str:
+    """The name of a download that is not whole; another format of the same upload does not go on with it."""
+    return f"{stem}.{_safe(str(upload.get('format_id')))}"
 
 
 def settle(download: Path, folder: Path, stem: str, max_length_s: float) -> tuple[Path, float | None]:
@@ -62,7 +67,7 @@ def settle(download: Path, folder: Path, stem: str, max_length_s: float) -> tupl
         if not is_kept:
             _drop_video(download, _MUXERS[suffix])
     except av.error.FFmpegError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise OSError(error.errno, error.strerror) from None
         raise Refused("not audio", is_limit=False) from None
     return folder / f"{stem}{suffix}", duration_s
@@ -99,6 +104,10 @@ def write_info(path: Path, info: Mapping[str, Any], rows: Iterable[Row]) -> None
     whole = rest | ({"sections": told} if len(told) > 1 else told[0] if told else {})
     if whole != read_info(path):
         write_json(path, whole)
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", text)[:_MAX_ID]
 
 
 def _range(section: Mapping[str, Any]) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rapgen.data.fetch.failures import TOO_MANY, Failure, Refused, disk_problem, explain
-from rapgen.data.fetch.files import INFO, SUFFIXES, describe, read_info, settle, stem_of, write_info
+from rapgen.data.fetch.files import INFO, SUFFIXES, begun_name, describe, read_info, settle, stem_of, write_info
 from rapgen.data.fetch.lists import Row
 from rapgen.data.fetch.records import Record, disk_error
 from rapgen.data.fetch.youtube import Downloader, Limits, Place
@@ -104,7 +104,7 @@ class Folder:
                 write_info(path, read_info(path) or describe(upload, None), rows)
                 return name, False
             self._scratch.mkdir(exist_ok=True)
-            download = self._scratch / f"{stem}.download"
+            download = self._scratch / begun_name(stem, upload)
             try:
                 downloader.take(upload, download)
                 path, duration_s = settle(download, self.path, stem, downloader.limits.max_length_s)

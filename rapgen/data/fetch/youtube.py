@@ -139,6 +139,7 @@ class Downloader(yt_dlp.YoutubeDL):
         """Download an upload's audio, or the whole where it has no audio of its own; goes on with what has begun."""
         if not upload.get("url"):
             raise Refused("no media", is_limit=False)
+        _check_address(upload["url"])
         self.problem = None
         is_done, _ = self.dl(str(path), upload)
         if not is_done or not path.is_file():
