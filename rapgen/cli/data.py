@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rapgen.cli import prepare
-from rapgen.cli.options import Engine, EngineOption, RecipeOption, RunOption, SetOption, WorkersOption, chosen_run
+from rapgen.cli.fetch import fetch
+from rapgen.cli.prepare import prepare, validate
+from rapgen.cli.shards import tokenize
 
 if TYPE_CHECKING:
     from rapgen.data.stats import Stats
     from rapgen.interfaces import Annotations
 
+_MAX_LISTED = 24  # values of a fact
+
 app = typer.Typer(help="Render, tokenize and count training data.", no_args_is_help=True, rich_markup_mode=None)
-app.command()(prepare.prepare)
-app.command()(prepare.validate)
+app.command()(fetch)
+app.command()(prepare)
+app.command()(validate)
+app.command()(tokenize)
 
 
 @app.command()
@@ -45,59 +49,19 @@ def synth(
 
 
 @app.command()
-def tokenize(
-    dataset: Annotated[
-        str | None,
-        typer.Argument(help="Folder or URL with train/ and valid/.", show_default="the recipe's data"),
-    ] = None,
-    recipe: RecipeOption = None,
-    run: RunOption = None,
-    set_: SetOption = None,
-    engine: EngineOption = Engine.LOCAL,
-    workers: WorkersOption = None,
-) -> None:
-    """Turn a dataset into the tokens of a run, with a codec and a MuLaN that are trained already.
-
-    The dataset becomes the recipe's data; a second start goes on. With --engine ray, dataset and run are at URLs or
-    in folders that all machines share.
+def stats(folder: Annotated[Path, typer.Argument(help="A dataset, an audio folder, or a run.")]) -> None:
+    """Count clips and hours, and how tempos, keys, styles, uploaders and instruments are spread.
 
     \b
-    rapgen data tokenize data/beats --recipe recipes/base.yaml
-    rapgen data tokenize s3://bucket/beats --run s3://bucket/run --engine ray
-    """
-    from rapgen.cli.progress import bars
-    from rapgen.training.pipeline import prepare_audio, prepare_tokens
-
-    chosen = chosen_run(recipe, run, [*(set_ or ()), *_as_data(dataset)], is_trained=False)
-    with bars() as report:
-        chosen.save_recipe()
-        prepare_audio(chosen, report, engine=engine, workers=workers)
-        prepare_tokens(chosen, report, engine=engine, workers=workers)
-    typer.echo(f"tokens in {chosen.folder / 'tokens'}")
-
-
-def _as_data(dataset: str | None) -> list[str]:
-    """What makes a dataset the recipe's data."""
-    if dataset is None:
-        return []
-    root = dataset.rstrip("/") if "://" in dataset else str(Path(dataset).absolute())
-    nodes = {split: {"use": "folder", "path": f"{root}/{split}"} for split in ("train", "valid")}
-    return [f"data.{split}={json.dumps(node)}" for split, node in nodes.items()]
-
-
-@app.command()
-def stats(folder: Annotated[Path, typer.Argument(help="An audio folder, or a run.")]) -> None:
-    """Count clips and hours, and how tempos, keys and styles are spread.
-
-    \b
-    rapgen data stats data/train
+    rapgen data stats data/beats
     rapgen data stats runs/tiny
     """
-    from rapgen.data.stats import describe, describe_folder
+    from rapgen.data.stats import describe, describe_dataset
     from rapgen.training.run import SPLITS, open_run
 
     if not (folder / "recipe.yaml").is_file():
-        typer.echo(_table(describe_folder(folder)))
+        for split, figures in describe_dataset(folder).items():
+            typer.echo(f"{split}\n{_table(figures)}" if split else _table(figures))
         return
     run = open_run(folder)
     for split in SPLITS:
@@ -117,7 +81,16 @@ def _stored_clips(shards_folder: Path) -> Iterator[tuple[float, Annotations]]:
 def _table(stats: Stats) -> str:
     """All figures, a line each."""
     lines = [f"clips       {stats.clips}", f"hours       {stats.hours:.2f}"]
-    for name in ("tempo_bpm", "key", "style", "duration_s", "captions"):
-        counts = ", ".join(f"{value}: {count}" for value, count in getattr(stats, name).items())
-        lines.append(f"{name:<11} {counts}")
+    for name in ("tempo_bpm", "key", "style", "duration_s", "captions", "uploader", "instruments"):
+        counts = [f"{value}: {count}" for value, count in getattr(stats, name).items()]
+        lines.append(f"{name:<11} {_listed(counts)}")
+    for trait, shares in stats.weights.items():
+        told = [f"{share.value}: {share.before:.1%} -> {share.after:.1%}" for share in shares]
+        lines.append(f"{'weighed':<11} {trait}: {_listed(told)}")
     return "\n".join(lines)
+
+
+def _listed(told: list[str]) -> str:
+    """The first of many."""
+    rest = len(told) - _MAX_LISTED
+    return ", ".join(told[:_MAX_LISTED] + [f"and {rest} more"] * (rest > 0))

@@ -8,6 +8,7 @@ over one another; of a copy's notes, most lie on one line.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from functools import cache
 
@@ -30,13 +31,14 @@ _QUIET = 1e-4  # of the mean level
 
 _FAN_OUT = 7  # later notes that a note makes hashes with
 _REACH_FRAMES = (12, 60)  # from the first note of a hash to its last
-_LOOK_UP_ONE_IN = 8
+_LENGTHS = (4 * np.log2(np.maximum(np.arange(_REACH_FRAMES[1]), 1))).astype(np.int64)  # quarters of an octave
+_LOOK_UP_ONE_IN = 4  # hashes, the same ones in every track
 _BUCKET = 20  # earlier tracks that a hash finds
-_CANDIDATES, _FEWEST_VOTES = 6, 5
+_CANDIDATES, _FEWEST_VOTES, _VOTES = 4, 5, 0.06  # votes: shared hashes, of those of the track with fewer
 _STRETCHES = np.linspace(0.9, 1.1, 41)
-_OFTEN = 16  # meetings that a hash of a makes: loops have them by the hundred
+_OFTEN = 8  # meetings that a hash of a makes: loops have them by the hundred
 _CELL_FRAMES = 10
-_LINES, _FEWEST_MEETINGS, _VOTERS = 3, 8, 2000
+_LINES, _FEWEST_MEETINGS, _VOTERS = 3, 8, 1000
 _TOLERANCE_FRAMES = 2
 _SAME = 0.45  # of the notes that two tracks could share
 _FEWEST_NOTES = 40
@@ -80,7 +82,7 @@ def find_duplicates(prints: Sequence[NDArray[np.uint32]]) -> list[int | None]:
     notes = [np.stack([p // 64, p % 64]).astype(np.int64) for p in prints]
     verdicts: list[int | None] = [None] * len(prints)
     for track, earlier in _candidates(notes):
-        if verdicts[earlier] is None and verdicts[track] is None and _likeness(notes[earlier], notes[track]) >= _SAME:
+        if verdicts[earlier] is None and verdicts[track] is None and _same(notes[earlier], notes[track]):
             verdicts[track] = earlier
     return verdicts
 
@@ -99,11 +101,13 @@ def _candidates(notes: Sequence[Notes]) -> Iterator[tuple[int, int]]:
         later = np.flatnonzero(rank > nth)
         pairs.append(tracks[later] * len(notes) + tracks[later - rank[later] + nth])
     found, votes = np.unique(np.concatenate(pairs), return_counts=True)
-    found, votes = found[votes >= _FEWEST_VOTES], votes[votes >= _FEWEST_VOTES]
     later, earlier = np.divmod(found, len(notes))
-    order = np.lexsort((earlier, -votes, later))
-    for place in order[_rank(later[order]) < _CANDIDATES]:
-        yield int(later[place]), int(earlier[place])
+    sizes = np.array([len(h) for h in hashes])
+    shares = votes / np.minimum(sizes[later], sizes[earlier])
+    likely = np.flatnonzero((votes >= _FEWEST_VOTES) & (shares >= _VOTES))
+    likely = likely[np.lexsort((earlier[likely], -shares[likely], later[likely]))]
+    for pair in likely[_rank(later[likely]) < _CANDIDATES]:
+        yield int(later[pair]), int(earlier[pair])
 
 
 def _sampled(hashes: NDArray[np.uint32]) -> NDArray[np.uint32]:
@@ -113,27 +117,21 @@ def _sampled(hashes: NDArray[np.uint32]) -> NDArray[np.uint32]:
 
 def _hashes(notes: Notes) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
     """Hashes of three notes and the frames of their first, uint32 [H] and int64 [H]."""
-    count = notes.shape[1]
-    first = np.arange(count)
-    made, frames = [], []
-    for second_step in range(1, _FAN_OUT):
-        for third_step in range(second_step + 1, _FAN_OUT + 1):
-            i = first[: max(0, count - third_step)]
-            (t0, t1, t2), (p0, p1, p2) = np.stack([notes[:, i], notes[:, i + second_step], notes[:, i + third_step]], 1)
-            reach = t2 - t0
-            fine = (reach >= _REACH_FRAMES[0]) & (reach < _REACH_FRAMES[1])
-            middle = 6 * (t1 - t0) // np.maximum(reach, 1)
-            length = np.floor(4 * np.log2(np.maximum(reach, 1))).astype(np.int64)
-            key = (((p0 * 64 + p1) * 64 + p2) * 8 + middle) * 32 + length
-            made.append(key[fine])
-            frames.append(t0[fine])
-    keys = np.concatenate(made).astype(np.uint32)
-    return keys, np.concatenate(frames)
+    (frames, pitches), count = notes, notes.shape[1]
+    made, begun = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for second, third in itertools.combinations(range(1, _FAN_OUT + 1), 2):
+        reach = frames[third:] - frames[: max(0, count - third)]
+        i = np.flatnonzero((reach >= _REACH_FRAMES[0]) & (reach < _REACH_FRAMES[1]))
+        middle = 6 * (frames[i + second] - frames[i]) // reach[i]
+        length = _LENGTHS[reach[i]]
+        made.append((((pitches[i] * 64 + pitches[i + second]) * 64 + pitches[i + third]) * 8 + middle) * 32 + length)
+        begun.append(frames[i])
+    return np.concatenate(made).astype(np.uint32), np.concatenate(begun)
 
 
-def _likeness(a: Notes, b: Notes) -> float:
-    """How many of the notes that two tracks could share they do, 0..1, where they are laid over one another best."""
-    return max((_shared(a, b, *line) for line in _lines(*_meetings(a, b))), default=0.0)
+def _same(a: Notes, b: Notes) -> bool:
+    """Whether two tracks, laid over one another in one of the likeliest ways, share most of the notes they could."""
+    return any(_shared(a, b, *line) >= _SAME for line in _lines(*_meetings(a, b)))
 
 
 def _meetings(a: Notes, b: Notes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

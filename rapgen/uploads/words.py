@@ -20,7 +20,8 @@ _INSTRUMENTS = {
     "808": "808s", "accordion": "", "bass guitar": "", "bells": "bell", "brass": "horns?", "cello": "", "choir": "",
     "clarinet": "", "drums": "", "flute": "", "guitar": "guitars?", "harmonica": "",
     "harp": "", "harpsichord": "", "koto": "", "mandolin": "", "marimba": "", "music box": "",
-    "orchestra": "orchestral", "organ": "", "pad": "pads", "piano": "pianos?", "rhodes": "electric piano", "saxophone": "sax", "sitar": "",
+    "orchestra": "orchestral", "organ": "", "pad": "pads", "piano": "pianos?", "rhodes": "electric piano",
+    "saxophone": "sax", "sitar": "",
     "strings": "", "synth": "synths?|synthesizers?", "trumpet": "trumpets?", "upright bass": "double bass",
     "vibraphone": "", "violin": "violins?",
 }  # fmt: skip

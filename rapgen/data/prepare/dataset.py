@@ -54,7 +54,7 @@ def _place_clips(out: Storage, seed: int, records: Sequence[Record], splits: Map
     wanted = {}
     for record in records:
         if split := splits.get(record.track):
-            drawn = draw_split(record.track, seed)
+            drawn = draw_split(record.family, seed)
             wanted |= {clip_path(split, clip.file_name): clip_path(drawn, clip.file_name) for clip in record.clips}
     for place in sorted(wanted.keys() - there):
         if wanted[place] not in there:

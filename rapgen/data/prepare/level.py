@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import resample_poly
+import soxr
 
 from rapgen.audio.loudness import loudness_lufs
 from rapgen.data.prepare.records import Unfit
@@ -13,8 +13,8 @@ _SILENT_PEAK = 1e-4
 _SILENT_BELOW_PEAK = 10 ** (-50 / 20)
 _CEILING = 10 ** (-1 / 20)  # of true peaks: what lossy codecs need not to clip
 _OVERSAMPLING = 4  # ITU-R BS.1770-4, annex 2
-_MOST_OVER = 10 ** (6 / 20)  # that a true peak was seen to lie over the samples beside it, generously
-_BLOCK, _MARGIN = 4096, 64  # samples
+_MOST_OVER = 10 ** (3 / 20)  # what music reaches between samples, at most, over the highest of them
+_BLOCK = 1 << 16  # samples at a time
 
 
 def sounding(audio: np.ndarray, rate: int) -> slice:
@@ -36,24 +36,22 @@ def level_to(audio: np.ndarray, rate: int, target_lufs: float) -> tuple[float, f
     if not np.isfinite(loudness):
         raise Unfit("silent", "all of it lies below the gate of BS.1770")
     gain = 10 ** ((target_lufs - loudness) / 20)
-    if float(_peaks(audio).max()) * gain * _MOST_OVER > _CEILING:
-        gain = min(gain, _CEILING / true_peak(audio))
+    peak = float(_peaks(audio).max())
+    if peak * gain * _MOST_OVER > _CEILING:
+        gain = min(gain, _CEILING / max(true_peak(audio, rate), peak))
     audio *= np.float32(gain)
     return loudness, 20 * float(np.log10(gain))
 
 
-def true_peak(audio: np.ndarray) -> float:
-    """The highest level of f32 [C, S] between samples too; only where samples come near it is looked closely."""
-    samples = _peaks(audio)
-    starts = np.arange(0, len(samples), _BLOCK)
-    blocks = np.maximum.reduceat(samples, starts)
-    highest = float(blocks.max())
-    for start in starts[np.argsort(-blocks)]:
-        if blocks[start // _BLOCK] * _MOST_OVER <= highest:
-            break
-        near = audio[:, max(0, start - _MARGIN) : start + _BLOCK + _MARGIN]
-        highest = max(highest, float(np.abs(resample_poly(near, _OVERSAMPLING, 1, axis=1)).max()))
-    return highest
+def true_peak(audio: np.ndarray, rate: int) -> float:
+    """The highest level of f32 [C, S], between samples too."""
+    stream = soxr.ResampleStream(rate, _OVERSAMPLING * rate, len(audio), dtype="float32", quality="MQ")
+    starts = range(0, audio.shape[1], _BLOCK)
+    chunks = (np.ascontiguousarray(audio[:, start : start + _BLOCK].T) for start in starts)
+    between = (
+        stream.resample_chunk(chunk, last=start == starts[-1]) for start, chunk in zip(starts, chunks, strict=True)
+    )
+    return max(float(np.abs(chunk).max(initial=0)) for chunk in between)
 
 
 def _peaks(audio: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ _NOT_TRACKS = (METADATA, "fetch.jsonl")
 _UNFINISHED = (".part", ".ytdl", ".tmp")
 _INFO_BYTES = 20_000_000  # more than any real one
 _WORDS = {"title": 500, "description": 10_000, "uploader": 200, "url": 2000}  # characters kept
-_CAPTION_CHARACTERS, _TAG_CHARACTERS, _TAGS = 1000, 100, 100
+_CAPTION_CHARACTERS, _ITEM_CHARACTERS, _TAG_CHARACTERS, _TAGS = 1000, 1000, 100, 100
 
 
 @dataclass(frozen=True)
@@ -34,27 +34,35 @@ class Raw:
 
 
 def list_raw(raw: Storage) -> Raw:
-    """Every file of RAW as a track or a reason; RapgenError where there is no such folder."""
+    """Every file of RAW as tracks or a reason; RapgenError where there is no such folder."""
     sizes = {name: size for name, size in sorted(raw.sizes()) if not _is_hidden(name)}
     drops: list[Dropped] = []
     rows = _read_metadata(raw, sizes, drops)
+    tracks: list[Track] = []
     infos = {name for name in sizes if name.endswith(_INFO)}
-    wanted = {}
     for name, size in sizes.items():
         if name in infos or PurePosixPath(name).name in _NOT_TRACKS:
             continue
         if reason := _refuse(name, size):
-            drops.append(Dropped(name, *reason))
+            drops.append(Dropped(name, reason))
             continue
         info = str(PurePosixPath(name).with_suffix(_INFO))
         said = _read_info(raw, info, sizes, drops) if info in infos else {}
-        wanted[name] = Track(source=name, size=size or 0, known=_known(name, said | rows.pop(name, {})))
-    stems = {str(PurePosixPath(name).with_suffix("")) for name in wanted}
-    drops += [Dropped(name, "metadata without its audio") for name in sorted(infos) if name[: -len(_INFO)] not in stems]
-    drops += [Dropped(name, "metadata without its audio", where) for name, where in _left(rows, sizes)]
-    return Raw(
-        tuple(wanted.values()), tuple(Dropped(clean(d.item, 1000), d.reason, clean(d.detail, 1000)) for d in drops)
+        tracks += _tracks(name, size or 0, said | rows.pop(name, {}))
+    with_audio = {str(PurePosixPath(track.source).with_suffix(_INFO)) for track in tracks}
+    drops += (Dropped(name, "metadata without its audio") for name in sorted(infos - with_audio))
+    drops += (
+        Dropped(name, "metadata without its audio", row["line"]) for name, row in rows.items() if name not in sizes
     )
+    cleaned = (Dropped(clean(d.item, _ITEM_CHARACTERS), d.reason, clean(d.detail, _ITEM_CHARACTERS)) for d in drops)
+    return Raw(tuple(tracks), tuple(cleaned))
+
+
+def _tracks(name: str, size: int, said: Mapping[str, Any]) -> Iterator[Track]:
+    """A track a file or, where sections of it are wanted, one for each."""
+    sections = [section for section in _list(said.get("sections")) if isinstance(section, dict)]
+    for section in sections or [{}]:
+        yield Track(source=name, size=size, known=_known(name, {**said, **section}))
 
 
 def clean(text: Any, characters: int) -> str:
@@ -66,22 +74,15 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith(".") for part in PurePosixPath(name).parts)
 
 
-def _refuse(name: str, size: int | None) -> tuple[str] | None:
+def _refuse(name: str, size: int | None) -> str | None:
     """Why a file need not be opened."""
     if size is None:
-        return ("not a regular file",)
+        return "not a regular file"
     if clean(name, len(name)) != name:
-        return ("file name that is not UTF-8",)
+        return "file name that is not UTF-8"
     if name.lower().endswith(_UNFINISHED):
-        return ("unfinished download",)
-    return ("empty file",) if size == 0 else None
-
-
-def _left(rows: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Rows of metadata that no track has taken."""
-    for name, row in rows.items():
-        if name not in sizes:
-            yield name, str(row["line"])
+        return "unfinished download"
+    return "empty file" if size == 0 else None
 
 
 def _read_info(raw: Storage, name: str, sizes: Mapping[str, int | None], drops: list[Dropped]) -> dict[str, Any]:

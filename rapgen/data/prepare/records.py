@@ -50,11 +50,18 @@ class Track(Frozen):
     known: Known
 
     @property
-    def name(self) -> str:
-        """What the track is called in the dataset: readable where it can be, unlike any other, and safe."""
+    def family(self) -> str:
+        """What stays in one split: readable where it can be, unlike any other, and safe as a file name."""
         slug = re.sub(r"[^a-z0-9]+", "-", self.known.id.rpartition("/")[2].lower())[:_SLUG_CHARACTERS].strip("-")
         digest = hashlib.sha256(self.known.id.encode()).hexdigest()[:12]
         return f"{slug}-{digest}" if slug else digest
+
+    @property
+    def name(self) -> str:
+        """What the track is called: its family and, of a section, where that lies in milliseconds."""
+        section = [self.known.start_s or 0.0] if self.known.start_s or self.known.end_s else []
+        section += [self.known.end_s] if self.known.end_s else []
+        return "-".join([self.family, *(f"{1000 * time_s:.0f}" for time_s in section)])
 
 
 class Measured(Frozen):
@@ -87,6 +94,7 @@ class Record(Frozen):
     """The outcome of a track."""
 
     track: str
+    family: str
     source: str
     size: int
     upload: Upload = Upload()

@@ -68,6 +68,7 @@ def refused(track: Track, reason: str, detail: str = "") -> Record:
     """The record of a track that gave nothing."""
     return Record(
         track=track.name,
+        family=track.family,
         source=track.source,
         size=track.size,
         upload=track.known.upload,
@@ -103,6 +104,7 @@ def _prepare(raw: Storage, out: Storage, track: Track, settings: Settings) -> Re
         raise Unfit(reason, "in all of its clips" if lost else "in whole bars")
     return Record(
         track=track.name,
+        family=track.family,
         source=track.source,
         size=track.size,
         upload=track.known.upload,
@@ -147,8 +149,8 @@ def _write_clip(
     """Caption a clip and write its FLAC. `start_s` is where it lies in the track's file."""
     name = f"{track.name}-{number:03d}.flac"
     annotations = replace(clip.annotations, captions=_captions(settings, clip))
-    out.write(clip_path(draw_split(track.name, settings.seed), name), _flac(clip.audio))
-    row = make_row(name, track.name, annotations).model_dump(mode="json")
+    out.write(clip_path(draw_split(track.family, settings.seed), name), _flac(clip.audio))
+    row = make_row(name, track.family, annotations).model_dump(mode="json")
     duration_s = clip.audio.shape[1] / RATE
     return PreparedClip(file_name=name, start_s=round(start_s, 4), duration_s=round(duration_s, 4), row=row)
 

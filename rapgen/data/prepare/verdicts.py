@@ -29,14 +29,16 @@ def judge(out: Storage, records: Sequence[Record], seed: int) -> Verdicts:
 
     Records stand in the order in which tracks came, so what is said of one is never changed by those that come later.
     """
-    names = [record.track for record in records if record.clips]
+    families = {record.track: record.family for record in records if record.clips}
+    names = list(families)
     prints = [np.load(io.BytesIO(out.read(print_path(name))), allow_pickle=False) for name in names]
     found = zip(names, find_duplicates(prints), strict=True)
     copies = {name: names[original] for name, original in found if original is not None}
     before = json.loads(out.read(SPLITS)) if out.exists(SPLITS) else {}
-    splits = assign_splits([name for name in names if name not in copies], before, seed)
+    kept = {name: family for name, family in families.items() if name not in copies}
+    splits = assign_splits(dict.fromkeys(kept.values()), before, seed)
     write_json(out, SPLITS, splits)
-    return Verdicts(copies, splits)
+    return Verdicts(copies, {name: splits[family] for name, family in kept.items()})
 
 
 def read_records(out: Storage, tracks: Sequence[str]) -> Iterator[Record]:

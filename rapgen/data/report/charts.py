@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rapgen.data.balance import Share
@@ -51,7 +51,7 @@ def keys(title: str, values: Iterable[str | None]) -> Chart:
     """Counts of major and minor keys over the twelve notes."""
     listed = list(values)
     counts = Counter(listed)
-    bars = tuple(Bar(note, (counts[f"{note} major"], counts[f"{note} minor"])) for note in NOTES)
+    bars = tuple(Bar(note, (counts[f"{note} major"], counts[f"{note} minor"])) for note in NOTES) if any(listed) else ()
     return _columns(title, bars, series=("major", "minor"), note=_unknown(listed))
 
 

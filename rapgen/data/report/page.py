@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from rapgen.data.balance import shares
@@ -16,7 +18,11 @@ from rapgen.data.report.charts import Chart, balanced, histogram, keys, names, s
 from rapgen.data.report.facts import Dropped, ReportFacts
 from rapgen.files import atomic
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 _MAX_CHARS = 300  # of what others wrote
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")  # control characters
 
 
 def write_report(path: Path, facts: ReportFacts) -> None:
@@ -28,6 +34,21 @@ def write_report(path: Path, facts: ReportFacts) -> None:
 
 def render_report(facts: ReportFacts) -> str:
     """The page as HTML; it loads nothing but the clips it names, and what others wrote is text in it, never markup."""
+    weights = [clip.weight for clip in facts.clips]
+    page = _template().render(
+        facts=facts,
+        tiles=list(_tiles(facts)),
+        funnel=[steps(unit, found) for unit, found in groupby(facts.funnel, key=lambda step: step.unit)],
+        charts=[chart for chart in _charts(facts) if chart.bars],
+        balances=list(_balances(facts)),
+        weights=(min(weights, default=1.0), max(weights, default=1.0)),
+        dropped=_by_reason(facts),
+    )
+    return page.encode("utf-8", "replace").decode()  # halves of characters, which file names may hold
+
+
+@cache
+def _template() -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -38,17 +59,7 @@ def render_report(facts: ReportFacts) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"cut": _cut, "link": _link, "path": _path, "told": _told}
-    weights = [clip.weight for clip in facts.clips]
-    page = environment.get_template("report.html").render(
-        facts=facts,
-        tiles=list(_tiles(facts)),
-        funnel=[steps(unit, found) for unit, found in groupby(facts.funnel, key=lambda step: step.unit)],
-        charts=list(_charts(facts)),
-        balances=list(_balances(facts)),
-        weights=(min(weights, default=1.0), max(weights, default=1.0)),
-        dropped=_by_reason(facts),
-    )
-    return page.encode("utf-8", "replace").decode()  # halves of characters, which file names may hold
+    return environment.get_template("report.html")
 
 
 def _tiles(facts: ReportFacts) -> Iterator[tuple[str, str]]:
@@ -98,7 +109,7 @@ def _by_reason(facts: ReportFacts) -> list[tuple[str, list[Dropped]]]:
 
 def _cut(text: str) -> str:
     """What others wrote, on one line and not endless."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text[: 2 * _MAX_CHARS]).split())
+    line = " ".join(_UNSEEN.sub(" ", text[: 2 * _MAX_CHARS]).split())
     return line if len(line) <= _MAX_CHARS else f"{line[:_MAX_CHARS]}…"
 
 
