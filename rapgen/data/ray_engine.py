@@ -10,7 +10,7 @@ import pickle
 import socket
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from typing import Any, TypeVar
 
 from rapgen.errors import PluginError, RapgenError
@@ -40,7 +40,8 @@ def run_on_ray(
     batch = list(itertools.islice(queue, _AT_ONCE))
     if not batch:
         return
-    with _cluster() as ray:
+    ray = _connected()
+    with redirect_stdout(_Remarks()):  # Ray tells of processes that end, on stdout
         while batch:
             untold = dict(enumerate(batch))
             for number, answer in _answers(ray, function, batch, workers):
@@ -112,9 +113,8 @@ class _Remarks(io.TextIOBase):
         return len(text)
 
 
-@contextmanager
-def _cluster() -> Iterator[Any]:
-    """Ray, connected, and quiet: progress is told by our own reporter. Nothing is sent to Ray's makers."""
+def _connected() -> Any:
+    """Ray, connected until this process ends, since that takes seconds. Nothing is sent to Ray's makers."""
     address = os.environ.get("RAY_ADDRESS")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not address:
@@ -124,22 +124,19 @@ def _cluster() -> Iterator[Any]:
         import ray.data
     except ImportError:
         raise PluginError("--engine ray needs Ray: pip install 'rapgen[ray]'") from None
-    _knock(address)
-    try:
+    if not ray.is_initialized():
+        _knock(address)
         start = {} if address else {"include_dashboard": False}
-        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **start)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise RapgenError(f"cannot use the Ray cluster at {address or 'this machine'} ({reason})") from None
-    try:
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = context.print_on_execution_start = False
-        context.max_errored_blocks = -1
-        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-        with redirect_stdout(_Remarks()):  # Ray tells of processes that end, on stdout
-            yield ray
-    finally:
-        ray.shutdown()
+        try:
+            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **start)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise RapgenError(f"cannot use the Ray cluster at {address or 'this machine'} ({reason})") from None
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False  # our own reporter tells
+    context.max_errored_blocks = -1  # a job whose process ends is no end of the others
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    return ray
 
 
 def _knock(address: str | None) -> None:
@@ -150,4 +147,5 @@ def _knock(address: str | None) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
     except OSError as error:
-        raise RapgenError(f"no Ray cluster answers at {address} ({error.strerror or error}); check RAY_ADDRESS") from None
+        reason = error.strerror or error
+        raise RapgenError(f"no Ray cluster answers at {address} ({reason}); check RAY_ADDRESS") from None
