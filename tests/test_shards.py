@@ -162,7 +162,8 @@ def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def gather_audio(folder: Path, **changes: Any) -> Shards:
-    return collect(SOURCE, folder, **{"sample_rate": 8000, "channels": 1, "report": unseen, **changes})
+    collect(SOURCE, folder, **{"sample_rate": 8000, "channels": 1, "report": unseen, **changes})
+    return Shards(folder)
 
 
 def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -248,44 +249,50 @@ def parts(toy_recipe: dict[str, Any]) -> Parts:
 
 
 @pytest.fixture
-def audio(tmp_path: Path, parts: Parts, one_core: None) -> Shards:
+def audio(tmp_path: Path, parts: Parts, one_core: None) -> Path:
     codec = parts["codec"].component
-    return gather_audio(tmp_path / "audio", sample_rate=codec.spec.sample_rate, channels=codec.channels)
+    gather_audio(tmp_path / "audio", sample_rate=codec.spec.sample_rate, channels=codec.channels)
+    return tmp_path / "audio"
 
 
-def test_tokenizing_makes_only_what_is_missing(tmp_path: Path, audio: Shards, parts: Parts) -> None:
+def make_tokens(audio: Path, parts: Parts, folder: Path) -> Shards:
+    tokenize(audio, parts, folder, load=lambda: parts, report=unseen)
+    return Shards(folder)
+
+
+def test_tokenizing_makes_only_what_is_missing(tmp_path: Path, audio: Path, parts: Parts) -> None:
     folder = tmp_path / "tokens"
-    tokenize(audio, parts, folder, report=unseen)
+    make_tokens(audio, parts, folder)
     first = contents(folder)
     (folder / "00001.arrow").unlink()
-    tokens = tokenize(audio, parts, folder, report=unseen)
+    tokens = make_tokens(audio, parts, folder)
     again = contents(folder)
     assert {n: c for n, (_, c) in again.items()} == {n: c for n, (_, c) in first.items()}
     assert [n for n in first if first[n][0] != again[n][0]] == ["00001.arrow"]
-    assert tokens.annotations == audio.annotations
+    assert tokens.annotations == Shards(audio).annotations
 
 
-def test_token_shards_hold_what_the_parts_say(tmp_path: Path, audio: Shards, parts: Parts) -> None:
-    tokens = tokenize(audio, parts, tmp_path / "tokens", report=unseen)
+def test_token_shards_hold_what_the_parts_say(tmp_path: Path, audio: Path, parts: Parts) -> None:
+    tokens, stored = make_tokens(audio, parts, tmp_path / "tokens"), Shards(audio)
     codec, semantic = parts["codec"].component, parts["semantic"].component
     for number in (0, 4, 6):
-        wave = torch.from_numpy(stored_clip(audio, number).audio)[None]
+        wave = torch.from_numpy(stored_clip(stored, number).audio)[None]
         assert np.array_equal(tokens.row(CODES, number), codec.encode(wave)[0].numpy())
         assert np.array_equal(tokens.row(SEMANTIC, number), semantic.encode(wave)[0].numpy())
-    frames = -(-audio.lengths(AUDIO) // codec.spec.hop_length)
+    frames = -(-stored.lengths(AUDIO) // codec.spec.hop_length)
     assert tokens.lengths(CODES).tolist() == tokens.lengths(aligned_name("grid", CODES)).tolist() == frames.tolist()
     assert tokens.lengths(SEMANTIC).tolist() == tokens.lengths(aligned_name("grid", SEMANTIC)).tolist()
     assert (tokens.lengths("tags") >= 1).all()
 
 
-def test_tokens_of_other_parts_are_refused(tmp_path: Path, audio: Shards, parts: Parts) -> None:
+def test_tokens_of_other_parts_are_refused(tmp_path: Path, audio: Path, parts: Parts) -> None:
     import dataclasses
 
-    tokenize(audio, parts, tmp_path / "tokens", report=unseen)
+    make_tokens(audio, parts, tmp_path / "tokens")
     codec = parts["codec"]
     other = {**parts, "codec": dataclasses.replace(codec, options={**codec.options, "strange": 3})}
     with pytest.raises(MismatchError, match=r"option 'strange' was None .* is 3 now"):
-        tokenize(audio, other, tmp_path / "tokens", report=unseen)
+        make_tokens(audio, other, tmp_path / "tokens")
 
 
 # ------------------------------------------------------------------------------------------------- drawing clips

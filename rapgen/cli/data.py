@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rapgen.cli.options import RecipeOption, RunOption, SetOption, chosen_run
+from rapgen.cli.fetch import fetch
+from rapgen.cli.prepare import prepare, validate
+from rapgen.cli.shards import tokenize
 
 if TYPE_CHECKING:
     from rapgen.data.stats import Stats
     from rapgen.interfaces import Annotations
 
+_MAX_LISTED = 24  # values of a fact
+
 app = typer.Typer(help="Render, tokenize and count training data.", no_args_is_help=True, rich_markup_mode=None)
+app.command()(fetch)
+app.command()(prepare)
+app.command()(validate)
+app.command()(tokenize)
 
 
 @app.command()
@@ -61,36 +69,19 @@ def synth(
 
 
 @app.command()
-def tokenize(recipe: RecipeOption = None, run: RunOption = None, set_: SetOption = None) -> None:
-    """Collect a recipe's audio and turn it into tokens, with a codec and a MuLaN that are trained already.
+def stats(folder: Annotated[Path, typer.Argument(help="A dataset, an audio folder, or a run.")]) -> None:
+    """Count clips and hours, and how tempos, keys, styles, uploaders and instruments are spread.
 
     \b
-    rapgen data tokenize --recipe recipes/base.yaml
-    """
-    from rapgen.cli.progress import bars
-    from rapgen.training.pipeline import prepare_audio, prepare_tokens
-
-    chosen = chosen_run(recipe, run, set_)
-    with bars() as report:
-        chosen.save_recipe()
-        prepare_audio(chosen, report)
-        prepare_tokens(chosen, report)
-    typer.echo(f"tokens in {chosen.folder / 'tokens'}")
-
-
-@app.command()
-def stats(folder: Annotated[Path, typer.Argument(help="An audio folder, or a run.")]) -> None:
-    """Count clips and hours, and how tempos, keys and styles are spread.
-
-    \b
-    rapgen data stats data/train
+    rapgen data stats data/beats
     rapgen data stats runs/tiny
     """
-    from rapgen.data.stats import describe, describe_folder
+    from rapgen.data.stats import describe, describe_dataset
     from rapgen.training.run import SPLITS, open_run
 
     if not (folder / "recipe.yaml").is_file():
-        typer.echo(_table(describe_folder(folder)))
+        for split, figures in describe_dataset(folder).items():
+            typer.echo(f"{split}\n{_table(figures)}" if split else _table(figures))
         return
     run = open_run(folder)
     for split in SPLITS:
@@ -110,7 +101,16 @@ def _stored_clips(shards_folder: Path) -> Iterator[tuple[float, Annotations]]:
 def _table(stats: Stats) -> str:
     """All figures, a line each."""
     lines = [f"clips       {stats.clips}", f"hours       {stats.hours:.2f}"]
-    for name in ("tempo_bpm", "key", "style", "duration_s", "captions"):
-        counts = ", ".join(f"{value}: {count}" for value, count in getattr(stats, name).items())
-        lines.append(f"{name:<11} {counts}")
+    for name in ("tempo_bpm", "key", "style", "duration_s", "captions", "uploader", "instruments"):
+        counts = [f"{value}: {count}" for value, count in getattr(stats, name).items()]
+        lines.append(f"{name:<11} {_listed(counts)}")
+    for trait, shares in stats.weights.items():
+        told = [f"{share.value}: {share.before:.1%} -> {share.after:.1%}" for share in shares]
+        lines.append(f"{'weighed':<11} {trait}: {_listed(told)}")
     return "\n".join(lines)
+
+
+def _listed(told: list[str]) -> str:
+    """The first of many."""
+    rest = len(told) - _MAX_LISTED
+    return ", ".join(told[:_MAX_LISTED] + [f"and {rest} more"] * (rest > 0))
