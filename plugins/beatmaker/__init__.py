@@ -19,14 +19,16 @@ def beatmaker(
     seed: int = 0,
     styles: list[str] | None = None,
     split: str = "train",
-    stem: bool = False,
+    stems: bool = False,
 ) -> DataSource:
     """Render captioned boom bap, trap, lo-fi and drill beats, 24 kHz mono, one per index.
 
-    Clip `i` depends on (`seed`, `split`, `i`, `duration_s`, `styles`) alone. Splits never share a clip. With `stem` a
+    Clip `i` depends on (`seed`, `split`, `i`, `duration_s`, `styles`) alone. Splits never share a clip. With `stems` a
     clip brings its lead alone too, silence where it has none.
     Raises RecipeError for an unknown style or split and for numbers out of range.
     """
     from rapgen_plugins.beatmaker.source import BeatmakerSource
 
-    return BeatmakerSource(num_clips=num_clips, duration_s=duration_s, seed=seed, styles=styles, split=split, stem=stem)
+    return BeatmakerSource(
+        num_clips=num_clips, duration_s=duration_s, seed=seed, styles=styles, split=split, stems=stems
+    )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from rapgen.errors import RecipeError
-from rapgen.interfaces import Annotations, Clip, ClipRef, DataSource
+from rapgen.interfaces import LEAD, Annotations, Clip, ClipRef, DataSource
 from rapgen_plugins.beatmaker.arrangement import arrange
 from rapgen_plugins.beatmaker.captions import captions
 from rapgen_plugins.beatmaker.render import render
@@ -22,7 +22,7 @@ class BeatmakerSource(DataSource):
     """Beats rendered on demand; `refs()` costs nothing and `load()` a fraction of a second."""
 
     def __init__(
-        self, *, num_clips: int, duration_s: float, seed: int, styles: Sequence[str] | None, split: str, stem: bool
+        self, *, num_clips: int, duration_s: float, seed: int, styles: Sequence[str] | None, split: str, stems: bool
     ) -> None:
         if num_clips < 1 or seed < 0:
             raise RecipeError(f"beatmaker: num_clips is {num_clips} and seed {seed}; give at least 1 and 0")
@@ -33,7 +33,7 @@ class BeatmakerSource(DataSource):
         self._num_clips = num_clips
         self._duration_s = duration_s
         self._styles = [STYLES[_known("style", name, tuple(STYLES))] for name in styles or STYLES]
-        self._stem = stem
+        self._stems = stems
         self._key = (seed, SPLITS.index(_known("split", split, SPLITS)))
 
     def refs(self) -> Iterator[ClipRef]:
@@ -56,7 +56,7 @@ class BeatmakerSource(DataSource):
             captions=captions(song, heard, rng),
             licence="CC0-1.0",
         )
-        return Clip(audio[None], SAMPLE_RATE, annotations, stem=lead[None] if self._stem else None)
+        return Clip(audio[None], SAMPLE_RATE, annotations, {LEAD: lead[None]} if self._stems else {})
 
 
 def _known(what: str, name: str, names: Sequence[str]) -> str:

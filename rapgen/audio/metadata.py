@@ -14,10 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rapgen.errors import AudioError, PromptError
 from rapgen.groove import read_groove
-from rapgen.interfaces import Annotations, Groove
+from rapgen.interfaces import Annotations, Chord, Groove, Upload
 
 METADATA = "metadata.jsonl"
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".webm")
+# Columns that `Annotations` has under the same name.
+_FACTS = ("beats_s", "first_beat", "licence", "swing", "chords", "instruments", "moods", "energy")
 
 
 class Row(BaseModel):
@@ -38,7 +40,19 @@ class Row(BaseModel):
     beats_s: tuple[float, ...] | None = None
     first_beat: int | None = None
     licence: str | None = None
-    stem: str | None = None  # file that holds the part that carries the tune alone, from the folder
+    swing: float | None = Field(None, ge=0.5, lt=1)
+    chords: tuple[Chord, ...] | None = None
+    instruments: tuple[str, ...] | None = None
+    moods: tuple[str, ...] | None = None
+    energy: float | None = Field(None, ge=0, le=1)
+    title: str | None = None
+    description: str | None = None
+    tags: tuple[str, ...] | None = None
+    uploader: str | None = None
+    url: str | None = None
+    weight: float = Field(1.0, gt=0)
+    stems: dict[str, str] | None = None  # files that hold parts alone, from the folder; `lead` is the tune's
+    midi: str | None = None  # file of its notes, from the folder
 
     @field_validator("key")
     @classmethod
@@ -83,10 +97,10 @@ def make_row(file_name: str, track: str, annotations: Annotations) -> Row:
         track=track,
         text=captions[0] if captions else None,
         captions=captions,
-        beats_s=annotations.beats_s,
-        first_beat=annotations.first_beat,
-        licence=annotations.licence,
+        **{name: None if (value := getattr(annotations, name)) == () else value for name in _FACTS},
+        **{name: value or None for name, value in asdict(annotations.upload).items()},
         **asdict(annotations.groove),
+        weight=annotations.weight,
     )
 
 
@@ -102,10 +116,10 @@ def annotations_of(row: Row) -> Annotations:
     facts = {name: getattr(row, name) for name in asdict(Groove())}
     return Annotations(
         groove=Groove(**{name: heard.get(name) if fact is None else fact for name, fact in facts.items()}),
-        beats_s=row.beats_s or (),
-        first_beat=row.first_beat or 0,
         captions=captions,
-        licence=row.licence,
+        upload=Upload(**{name: value for name in asdict(Upload()) if (value := getattr(row, name))}),
+        weight=row.weight,
+        **{name: value for name in _FACTS if (value := getattr(row, name)) is not None},
     )
 
 
@@ -143,7 +157,7 @@ def _metadata_rows(path: Path) -> Iterator[Row]:
             continue
         where = f"{path} line {number}"
         row = _parse_row(line, where)
-        for file_name in filter(None, (row.file_name, row.stem)):
+        for file_name in filter(None, (row.file_name, row.midi, *(row.stems or {}).values())):
             _check_file(path.parent, file_name, where)
         if row.file_name in seen:
             raise AudioError(f"{where}: {row.file_name!r} has a line already; give it all captions there")

@@ -10,14 +10,14 @@ import numpy as np
 
 from rapgen.audio.io import fit_channels, from_pcm16, resample, to_pcm16
 from rapgen.errors import MismatchError, RapgenError
-from rapgen.interfaces import Clip, ClipRef
+from rapgen.interfaces import LEAD, Clip, ClipRef
 from rapgen.processes import spread
 from rapgen.registry import build, lasting_options
 from rapgen.schema import Node
 from rapgen.tokens.shards import Row, Shard, Shards, write_shard
 
 CLIPS_A_SHARD = 64
-AUDIO, STEM = "audio", "stem"
+AUDIO = "audio"
 Report = Callable[[int, int], None]  # (done, total) in clips
 
 
@@ -75,16 +75,16 @@ def _row(ref: ClipRef, clip: Clip, sample_rate: int, channels: int) -> Row:
     def pcm(audio: np.ndarray) -> np.ndarray:
         return to_pcm16(resample(fit_channels(audio, channels), clip.sample_rate, sample_rate)).T
 
-    stem = np.zeros((0, channels), np.int16) if clip.stem is None else pcm(clip.stem)
-    return Row(ref.id, ref.track, clip.annotations, {AUDIO: pcm(clip.audio), STEM: stem})
+    lead = pcm(clip.stems[LEAD]) if LEAD in clip.stems else np.zeros((0, channels), np.int16)
+    return Row(ref.id, ref.track, clip.annotations, {AUDIO: pcm(clip.audio), LEAD: lead})
 
 
 def stored_clip(shards: Shards, index: int) -> Clip:
     """A clip back from its audio shard."""
-    stem = shards.row(STEM, index) if STEM in shards.shards[0].widths else np.zeros((0, 1))
+    lead = shards.row(LEAD, index)
     return Clip(
         audio=from_pcm16(shards.row(AUDIO, index).T),
         sample_rate=int(shards.meta["sample_rate"]),
         annotations=shards.annotations[index],
-        stem=from_pcm16(stem.T) if stem.size else None,
+        stems={LEAD: from_pcm16(lead.T)} if lead.size else {},
     )

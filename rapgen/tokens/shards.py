@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import TypeAdapter
 
 from rapgen.errors import ModelError
 from rapgen.files import atomic
-from rapgen.interfaces import Annotations, Groove
+from rapgen.interfaces import Annotations
+
+_AS_JSON = TypeAdapter(Annotations)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ def write_shard(path: Path, rows: Sequence[Row], meta: Mapping[str, Any]) -> Non
     columns = {
         "id": pa.array([r.id for r in rows]),
         "track": pa.array([r.track for r in rows]),
-        "annotations": pa.array([json.dumps(asdict(r.annotations)) for r in rows]),
+        "annotations": pa.array([_AS_JSON.dump_json(r.annotations).decode() for r in rows]),
     }
     for name in names:
         lengths = [r.streams[name].size for r in rows]
@@ -101,6 +104,11 @@ class Shards:
         """What is known of each clip."""
         return [_annotations(t) for s in self.shards for t in s.batch.column("annotations").to_pylist()]
 
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """f64 [clips]: how often training sees each clip, against the others."""
+        return np.array([annotations.weight for annotations in self.annotations])
+
     def lengths(self, stream: str) -> np.ndarray:
         """int64 [clips]: frames (or samples) each clip has of a stream."""
         return np.concatenate([np.diff(s.offsets(stream)) for s in self.shards])
@@ -132,11 +140,4 @@ class Shards:
 
 
 def _annotations(text: str) -> Annotations:
-    tree = json.loads(text)
-    return Annotations(
-        groove=Groove(**tree["groove"]),
-        beats_s=tuple(tree["beats_s"]),
-        first_beat=tree["first_beat"],
-        captions=tuple(tree["captions"]),
-        licence=tree["licence"],
-    )
+    return _AS_JSON.validate_json(text)
