@@ -9,8 +9,8 @@ _BY_STYLE = {
     "boom bap": (
         "Action Bronson, Apathy, Army of the Pharaohs, AZ, Benny the Butcher, Big L, Big Pun, Black Moon, Black"
         " Thought, Boldy James, 50 Cent, Conway the Machine, Cormega, CZARFACE, DJ Premier, Evidence, Freddie Gibbs,"
-        " Gang Starr, Ghostface Killah, Griselda, GZA, Hieroglyphics, Jadakiss, Jedi Mind Tricks, Joey Badass, KRS-"
-        " One, Lord Finesse, Mach-Hommy, Madlib, Masta Ace, Method Man, MF DOOM, Mobb Deep, M.O.P., Nas, Notorious"
+        " Gang Starr, Ghostface Killah, Griselda, GZA, Hieroglyphics, Jadakiss, Jedi Mind Tricks, Joey Badass,"
+        " KRS-One, Lord Finesse, Mach-Hommy, Madlib, Masta Ace, Method Man, MF DOOM, Mobb Deep, M.O.P., Nas, Notorious"
         " BIG, Onyx, Pete Rock, Prodigy, Raekwon, Rakim, Roc Marciano, Rome Streetz, RZA, Stove God Cooks, The"
         " Alchemist, Alchemist, Westside Gunn, Wu-Tang, Wu-Tang Clan, Your Old Droog"
     ),

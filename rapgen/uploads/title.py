@@ -13,7 +13,6 @@ from rapgen.uploads.words import is_description
 
 Span = tuple[int, int]  # first word, word after the last
 
-_MAX_CHARS = 500
 _MAX_NAME_WORDS, _MAX_ARTIST_WORDS = 7, 3
 _OFFER = re.compile(
     r"\b(?:100% )?free(?: (?:for (?:non[ -]?)?profit|(?:non[ -]?)?profit|download|dl|use|to use|no tags?|untagged))*\b"
@@ -51,8 +50,8 @@ class Title:
 
 
 def read_title(text: str) -> Title:
-    """The parts of a title that has been cleaned; of a long one the start."""
-    text = _HASH.sub("", text[:_MAX_CHARS])
+    """The parts of a title that has been cleaned."""
+    text = _HASH.sub("", text)
     text = _YEAR.sub(" ", _CREDIT.sub("|", _OFFER.sub(" ", text)))
     text, name = _take_quoted(_JOINED.sub("type beat", text))
     segments = [stripped for segment in _BREAK.split(text) if (stripped := segment.strip(" ,.:!?-"))]
