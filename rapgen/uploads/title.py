@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from rapgen.groove import read_groove
 from rapgen.uploads.artists import find_artists, known_artist
-from rapgen.uploads.words import is_description
+from rapgen.uploads.words import groove_in, is_description
 
 Span = tuple[int, int]  # first word, word after the last
 
-_MAX_CHARS = 500
 _MAX_NAME_WORDS, _MAX_ARTIST_WORDS = 7, 3
 _OFFER = re.compile(
     r"\b(?:100% )?free(?: (?:for (?:non[ -]?)?profit|(?:non[ -]?)?profit|download|dl|use|to use|no tags?|untagged))*\b"
@@ -23,16 +21,17 @@ _OFFER = re.compile(
 _CREDIT = re.compile(
     r"\b(?:prod(?:uced)?\b\.?(?: ?by\b)?|(?:beat|made|music) by\b)[^|\[\](){}~\"]{0,60}", re.IGNORECASE
 )
-_YEAR = re.compile(r"(?<![\w#.])(?:19[89]|20[0-4])[0-9](?![\w.])")
+_YEAR = re.compile(r"(?<![\w#.])(?:19[89]|20[0-4])[0-9](?![\w.'])")
 _HASH = re.compile(r"(?<![\w#])(?<![A-Ga-g] )#(?=[^\W\d]{2})")
-_JOINED = re.compile(r"\btypebeats?\b", re.IGNORECASE)
+_JOINED = re.compile(r"(?:(?<=\w)\s+-\s+)?\b(type) ?(beats?)\b", re.IGNORECASE)  # "typebeat", "Drake - Type Beat"
+_DESCRIBES = re.compile(r"\W*(?:(?:type|style) )?(?:beat|instrumental)s?\b(?=\s*(?:$|[^\w\s]))", re.IGNORECASE)
 _QUOTED = re.compile(r"\"([^\"]{1,80})\"|(?<![\w'])'((?:[^']|(?<=\w)'(?=\w)){1,80})'(?![\w'])")
 _BREAK = re.compile(r"[|\[\](){}<>~*•·;]+|-+(?=\s|$)|(?<!\S)-+|(?<!\S)/+(?!\S)|(?<=\w{3})\.\s")
 _TYPE = re.compile(r"\b(?:type|style) ?(?:beats?|instrumentals?)\b|\binspired\b", re.IGNORECASE)
 _BEAT = re.compile(r"\b(?:beats?|instrumentals?|instru|rap|hip[ -]?hop)\b", re.IGNORECASE)
 _JOINING = frozenset(("x", "×", "feat", "feat.", "ft", "ft.", "vs", "vs.", "and", "with", "&", "+", ",", "/"))
 _SIGN = re.compile(r"([,/+×]|(?<!\S)&(?!\S))")
-_TEMPO = re.compile(r"(?:\bat )?\b[0-9]{2,3}(?:[.,][0-9]+)?[ -]?bpm\b|\b(?:bpm|tempo)\b[ :=-]*[0-9.,]*", re.IGNORECASE)
+_TEMPO = re.compile(r"(?:\bat )?\b[0-9]{1,6}(?:[.,][0-9]+)?[ -]?bpm\b|\b(?:bpm|tempo)\b[ :=-]*[0-9.,]*", re.IGNORECASE)
 _KEY = re.compile(
     r"(?:\b(?:in|key(?: of)?)\b[ :=-]*)?(?:\b[a-g](?: ?#|b)?[ -]?(?:sharp |flat )?(?:natural |harmonic )?"
     r"(?:min(?:or)?|maj(?:or)?)\b|\b(?-i:[A-G](?:#|b)?m)\b(?!'))|\bkey\b[ :=-]*[a-g](?:#|b)?(?!\w)",
@@ -51,10 +50,10 @@ class Title:
 
 
 def read_title(text: str) -> Title:
-    """The parts of a title that has been cleaned; of a long one the start."""
-    text = _HASH.sub("", text[:_MAX_CHARS])
+    """The parts of a title that has been cleaned."""
+    text = _HASH.sub("", text)
     text = _YEAR.sub(" ", _CREDIT.sub("|", _OFFER.sub(" ", text)))
-    text, name = _take_quoted(_JOINED.sub("type beat", text))
+    text, name = _take_quoted(_JOINED.sub(r" \1 \2", text))
     segments = [stripped for segment in _BREAK.split(text) if (stripped := segment.strip(" ,.:!?-"))]
     describes = [bool(_BEAT.search(segment)) for segment in segments]
     if not name and any(describes):
@@ -73,9 +72,10 @@ def read_title(text: str) -> Title:
 
 def _take_quoted(text: str) -> tuple[str, str]:
     """A title without its quoted name, and that name; what is quoted before "type beat" is none."""
+    text = text.replace("''", '"')
     for quoted in _QUOTED.finditer(text):
         words = (quoted[1] or quoted[2]).strip()
-        if words and not re.match(r"\W*(?:type|style|beat|instrumental)", text[quoted.end() :], re.IGNORECASE):
+        if words and not _DESCRIBES.match(text, quoted.end()):
             return f"{text[: quoted.start()]} | {text[quoted.end() :]}".replace('"', " "), words
     return text.replace('"', " "), ""
 
@@ -99,7 +99,7 @@ def _artists(segment: str) -> tuple[list[str], str]:
     spans = sorted([*long, *_rest_of_names(words, long, is_shouted=segment.isupper())])
     artists = [known_artist(words[start:end]) or " ".join(words[start:end]) for start, end in spans]
     rest = [word for n, word in enumerate(words) if not any(start <= n < end for start, end in spans)]
-    kept = [name for name in artists if read_groove(name).style]  # Griselda is a style too
+    kept = [name for name in artists if groove_in(name).style]  # Griselda is a style too
     return artists, " ".join([*kept, *rest, other])
 
 
@@ -134,7 +134,8 @@ def _is_proper(word: str) -> bool:
 def _wording(segments: list[str]) -> str:
     """What segments say of a beat, without tempo and key, which are measured or told apart."""
     told = [" ".join(_KEY.sub(" ", _TEMPO.sub(" ", segment)).split()).strip(" ,.:/-") for segment in segments]
-    wording = ", ".join(dict.fromkeys(filter(None, told)))
-    if read_groove(wording).tempo_bpm or read_groove(wording).key:
+    wording = ", ".join(dict.fromkeys(line for line in told if not _DESCRIBES.fullmatch(line)))
+    said = groove_in(wording)
+    if said.tempo_bpm or said.key:
         return ""
     return wording.lower() if wording.isupper() else wording

@@ -1,8 +1,13 @@
-"""Words for moods and instruments, as uploaders write them."""
+"""Words for grooves, moods and instruments, as uploaders write them."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+
+from rapgen.errors import PromptError
+from rapgen.groove import read_groove
+from rapgen.interfaces import Groove
 
 _MOODS = {  # how it is told: how it is written besides
     "aggressive": "angry|rage", "bouncy": "bounce", "bright": "", "calm": "calming|peaceful", "chill": "chilled",
@@ -25,13 +30,14 @@ _INSTRUMENTS = {
     "strings": "", "synth": "synths?|synthesizers?", "trumpet": "trumpets?", "upright bass": "double bass",
     "vibraphone": "", "violin": "violins?",
 }  # fmt: skip
-_FIGURE = re.compile(r"[0-9.,]+(?:bpm|k)?|[a-g](?:#|b)?(?:m|min|maj)?")  # numbers, tempos, keys
+_BPM = re.compile(r"bpm|b\.p\.m|beats per minute", re.IGNORECASE)
+_FIGURE = re.compile(r"[0-9.,]+(?:bpm|k|'?s)?|[a-g](?:#|b)?(?:m|min|maj)?")  # numbers, tempos, keys
 # What stands around an artist's name without being one.
 _GENERIC_WORDS = (
     "the a an and with type style beat beats instrumental instrumentals instru track rap hip hop hiphop hip-hop"
     " music free new best fire freestyle storytelling underground drumless sample sampled samples loop loops club"
     " soul r&b rnb pop rock melody melodies vocal vocals hook hooks no on for of my your this lit banger bangers"
-    " slow fast uptempo midtempo uk ny nyc us usa french spanish german italian latin afro jersey detroit chicago"
+    " slow fast uptempo midtempo uk fr ny nyc us usa french spanish german italian latin afro jersey detroit chicago"
     " atlanta memphis bay area west east coast south side westcoast eastcoast boom bap boombap boom-bap trap"
     " trapsoul drill lofi lo-fi lo fi chillhop g-funk gfunk funk phonk drift jazz jazzhop cloud plugg pluggnb"
     " crunk krunk old school oldschool old-school 80s 90s 2000s golden age era classic modern conscious gangsta"
@@ -46,6 +52,14 @@ def _pattern(words: dict[str, str]) -> re.Pattern[str]:
 
 
 _MOOD, _INSTRUMENT, _GENERIC = _pattern(_MOODS), _pattern(_INSTRUMENTS), frozenset(_GENERIC_WORDS.split())
+
+
+def groove_in(text: str) -> Groove:
+    """What `text` says of a groove, but for bars; of one whose tempo cannot be played, what it says besides."""
+    try:
+        return replace(read_groove(text), bars=None)
+    except PromptError:
+        return replace(read_groove(_BPM.sub(" ", text)), tempo_bpm=None, bars=None)
 
 
 def moods_in(text: str) -> tuple[str, ...]:
