@@ -34,14 +34,14 @@ _REACH_FRAMES = (12, 60)  # from the first note of a hash to its last
 _LENGTHS = (4 * np.log2(np.maximum(np.arange(_REACH_FRAMES[1]), 1))).astype(np.int64)  # quarters of an octave
 _LOOK_UP_ONE_IN = 4  # hashes, the same ones in every track
 _BUCKET = 20  # earlier tracks that a hash finds
-_CANDIDATES, _FEWEST_VOTES, _VOTES = 4, 5, 0.06  # votes: shared hashes, of those of the track with fewer
+_COMPARED, _FEWEST_VOTES, _VOTES = 4, 5, 0.06  # votes: shared hashes, of those of the track with fewer
 _STRETCHES = np.linspace(0.9, 1.1, 41)
 _OFTEN = 8  # meetings that a hash of a makes: loops have them by the hundred
 _CELL_FRAMES = 10
 _LINES, _FEWEST_MEETINGS, _VOTERS = 3, 8, 1000
 _TOLERANCE_FRAMES = 2
-_SAME = 0.45  # of the notes that two tracks could share
-_FEWEST_NOTES = 40
+_SAME = 0.45  # of the notes that two tracks could share, less those that meet by chance
+_OVERLAP, _FEWEST_NOTES = 0.4, 40  # of the shorter track
 
 
 def fingerprint(mono: NDArray[np.float32], rate: int) -> NDArray[np.uint32]:
@@ -81,9 +81,12 @@ def find_duplicates(prints: Sequence[NDArray[np.uint32]]) -> list[int | None]:
     """
     notes = [np.stack([p // 64, p % 64]).astype(np.int64) for p in prints]
     verdicts: list[int | None] = [None] * len(prints)
+    compared = [0] * len(prints)
     for track, earlier in _candidates(notes):
-        if verdicts[earlier] is None and verdicts[track] is None and _same(notes[earlier], notes[track]):
-            verdicts[track] = earlier
+        if verdicts[track] is None and verdicts[earlier] is None and compared[track] < _COMPARED:
+            compared[track] += 1
+            if _same(notes[earlier], notes[track]):
+                verdicts[track] = earlier
     return verdicts
 
 
@@ -105,8 +108,7 @@ def _candidates(notes: Sequence[Notes]) -> Iterator[tuple[int, int]]:
     sizes = np.array([len(h) for h in hashes])
     shares = votes / np.minimum(sizes[later], sizes[earlier])
     likely = np.flatnonzero((votes >= _FEWEST_VOTES) & (shares >= _VOTES))
-    likely = likely[np.lexsort((earlier[likely], -shares[likely], later[likely]))]
-    for pair in likely[_rank(later[likely]) < _CANDIDATES]:
+    for pair in likely[np.lexsort((earlier[likely], -shares[likely], later[likely]))]:
         yield int(later[pair]), int(earlier[pair])
 
 
@@ -154,7 +156,8 @@ def _lines(x: NDArray[np.int64], y: NDArray[np.int64]) -> Iterator[tuple[float, 
         near = np.abs(y - stretch * x - offset) <= _CELL_FRAMES
         if np.ptp(x[near]) > 0:
             stretch, offset = np.polyfit(x[near], y[near], 1)
-        yield float(stretch), float(offset)
+        if _STRETCHES[0] <= stretch <= _STRETCHES[-1]:
+            yield float(stretch), float(offset)
         x, y = x[~near], y[~near]
 
 
@@ -168,9 +171,11 @@ def _offset(differences: NDArray[np.float64]) -> tuple[int, float]:
 
 
 def _shared(a: Notes, b: Notes, stretch: float, offset: float) -> float:
-    """The share of the notes of both, where they overlap, that the other has too."""
+    """The share of the notes of both, where they overlap, that the other has too: 0 is by chance, 1 all."""
     moved = np.stack([np.round(stretch * a[0] + offset).astype(np.int64), a[1]])
     first, last = max(moved[0, 0], b[0, 0]), min(moved[0, -1], b[0, -1])
+    if last - first < _OVERLAP * min(np.ptp(moved[0]), np.ptp(b[0])):
+        return 0.0
     moved = moved[:, (moved[0] >= first) & (moved[0] <= last)]
     other = b[:, (b[0] >= first) & (b[0] <= last)]
     if min(moved.shape[1], other.shape[1]) < _FEWEST_NOTES:
@@ -179,10 +184,12 @@ def _shared(a: Notes, b: Notes, stretch: float, offset: float) -> float:
 
 
 def _found(notes: Notes, among: Notes, first: int, last: int) -> float:
+    """How many notes are among others, above what chance would give in a track of those pitches."""
     grid = np.zeros((last - first + 1, _HIGHEST_MIDI - _LOWEST_MIDI), bool)
     grid[among[0] - first, among[1]] = True
     near = ndimage.maximum_filter1d(grid, 2 * _TOLERANCE_FRAMES + 1, axis=0)
-    return float(near[notes[0] - first, notes[1]].mean())
+    chance = near.mean(0)[notes[1]].mean()
+    return float((near[notes[0] - first, notes[1]].mean() - chance) / (1 - chance + 1e-9))
 
 
 def _rank(ordered: NDArray) -> NDArray[np.int64]:
