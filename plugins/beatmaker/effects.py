@@ -36,9 +36,13 @@ def sampler(signal: Signal, rate_hz: float) -> Signal:
         return signal
     ratio = SAMPLE_RATE / rate_hz
     held = np.floor(np.floor(np.arange(signal.shape[-1]) / ratio) * ratio).astype(np.int64)
-    signal = signal.take(held, axis=-1)
+    out = signal.take(held, axis=-1)
     turn = np.float32(2 * np.pi * _LEVELS)
-    return signal - np.sin(signal * turn) / turn
+    stairs = out * turn
+    np.sin(stairs, out=stairs)
+    stairs /= turn
+    out -= stairs
+    return out
 
 
 def tape(n: int, depth_ms: float, rng: np.random.Generator, *, period_s: float | None = None) -> Tape:

@@ -68,7 +68,9 @@ def mix(tracks: Tracks, palette: Palette, rng: np.random.Generator) -> Mixed:
     if rng.random() < palette.crackle_chance:
         heard.append("vinyl crackle")
         effects += _gain(surface_db) * crackle(drums.shape[-1], rng)
-    music = backing if lead is None else backing + lead
+    music = backing
+    if lead is not None:
+        music += lead
     stems = {"drums": drums, "bass": bass[None], "music": music, "effects": effects}
     if lead is not None:
         stems["lead"] = lead
@@ -81,7 +83,8 @@ def mix(tracks: Tracks, palette: Palette, rng: np.random.Generator) -> Mixed:
     if "vinyl crackle" in heard:
         levels_db["vinyl crackle"] = surface_db + 3 - total_db
     total *= gain
-    stems = {name: stem * gain for name, stem in stems.items()}
+    for stem in stems.values():
+        stem *= gain
     stems["bass"] = np.repeat(stems["bass"], 2, axis=0)
     stems.setdefault("lead", np.zeros_like(total))
     return Mixed(total, stems, levels_db, tuple(heard))
@@ -97,7 +100,9 @@ def _at_its_place(name: str, track: Signal, palette: Palette, rng: np.random.Gen
     """A part at its level and somewhat to a side: the lead near the middle, chords and counter away from each other."""
     level_db = rng.uniform(*(palette.chords_db if name == "chords" else palette.lead_db)) - 3 * (name == "counter")
     side = {"chords": -0.22, "counter": 0.4}.get(name, 0.1) * rng.uniform(0.3, 1.0)
-    return _at_level(track, level_db) * pan(np.ones(1, np.float32), side)
+    track = _at_level(track, level_db)
+    track *= pan(np.ones(1, np.float32), side)
+    return track
 
 
 def _chain(
