@@ -173,7 +173,7 @@ def test_long_notes_and_basses_are_tones_of_their_chord(style: str) -> None:
     for song in loops(style):
         sounding = {step: one.name for one in song.chords for step in range(int(one.step), 16 * song.num_bars)}
         for note in notes_within(song, "lead"):
-            if note.step % 8 == 0 or note.length >= 4 and note.step % 4 == 0:
+            if note.step % 8 == 0 or (note.length >= 4 and note.step % 4 == 0):
                 longs.append(note.midi % 12 in spelt()[sounding[int(note.step)]])
         firsts = [note for note in song.parts["bass"].notes if note.step % 16 == 0]
         basses += [note.midi % 12 in spelt()[sounding[int(note.step)]] for note in firsts]
