@@ -150,7 +150,7 @@ def _rooms(
     delay, feedback = round(int(rng.choice([3, 4, 6])) * tracks.step), rng.uniform(0.25, 0.42)
     if rng.random() < palette.echo_chance and lead is not None:
         heard.append("echo")
-        wet += echo(lead, delay, feedback=feedback, cutoff_hz=rng.uniform(2500, 5000))
+        wet += echo(lead, delay, feedback=feedback)
     return wet
 
 

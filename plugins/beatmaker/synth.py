@@ -159,7 +159,7 @@ def convolve(signal: Signal, response: Signal) -> Signal:
     n, m = signal.shape[-1], response.shape[-1]
     if m <= _FEW and response.ndim == 1:
         return np.stack([np.convolve(row, response)[:n] for row in np.atleast_2d(signal)]).reshape(signal.shape)
-    size = min(next_fast_len(n + m, real=True), max(8192, 1 << (4 * m).bit_length()))
+    size = min(next_fast_len(n + m, real=True), max(32_768, 1 << (4 * m).bit_length()))
     hop = size - m + 1
     blocks = -(-n // hop)
     padded = np.zeros((*signal.shape[:-1], (blocks - 1) * hop + size), np.float32)
