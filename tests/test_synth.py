@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import datasets
 import mido
@@ -33,6 +35,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture
+def no_codec(monkeypatch: pytest.MonkeyPatch) -> None:
+    """datasets imports torchcodec, which needs FFmpeg's libraries, even where nothing is encoded or decoded."""
+    encoders = ModuleType("torchcodec.encoders")
+    encoders.AudioEncoder = None  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torchcodec", ModuleType("torchcodec"))
+    monkeypatch.setitem(sys.modules, "torchcodec.encoders", encoders)
+    monkeypatch.setattr(datasets.config, "TORCHCODEC_AVAILABLE", False)
+
+
+@pytest.mark.usefixtures("no_codec")
 def test_datasets_reads_it_with_all_columns(folder: Path, tmp_path: Path) -> None:
     loaded = datasets.load_dataset("audiofolder", data_dir=str(folder), cache_dir=str(tmp_path))["train"]
     loaded = loaded.cast_column("audio", datasets.Audio(decode=False))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -70,7 +70,7 @@ def open_sounds(soundfont: str | None, samples_dir: str | None) -> Sounds:
     return Sounds(font, samples, SYNTHESIZED | origins)
 
 
-def licence(origins: dict[str, str]) -> str:
+def licence(origins: Mapping[str, str]) -> str:
     """The licence of a beat: CC0-1.0 where all of it is synthesized here, else that of what the user brought."""
     brought = [f"{name}: {told}" for name, told in origins.items() if name not in SYNTHESIZED]
     return "; ".join(brought) or SYNTHESIZED["synthesized"]

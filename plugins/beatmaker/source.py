@@ -16,6 +16,7 @@ from rapgen_plugins.beatmaker.heard import Heard, hear
 from rapgen_plugins.beatmaker.midi import write_midi
 from rapgen_plugins.beatmaker.render import render
 from rapgen_plugins.beatmaker.song import Song
+from rapgen_plugins.beatmaker.sounds import licence
 from rapgen_plugins.beatmaker.styles import STYLES
 from rapgen_plugins.beatmaker.synth import SAMPLE_RATE
 
@@ -53,7 +54,7 @@ class BeatmakerSource(DataSource):
         self._split = _known("split", split, SPLITS)
         self._seeds = (seed, SPLITS.index(split))
         self._stems = stems
-        self._sounds = {"samples_dir": samples_dir, "soundfont": soundfont}
+        self._samples_dir, self._soundfont = samples_dir, soundfont
 
     def refs(self) -> Iterator[ClipRef]:
         """One handle a clip: "beat-000017"."""
@@ -66,24 +67,25 @@ class BeatmakerSource(DataSource):
         notes, sound, words = np.random.SeedSequence((*self._seeds, ref.payload["index"])).spawn(3)
         dice = Dice(notes)
         song = arrange(dice.one(self._styles), dice, duration_s=self._duration_s, bars=self._bars, split=self._split)
-        rendered = render(song, np.random.Generator(np.random.Philox(sound)))
+        rng = np.random.Generator(np.random.Philox(sound))
+        rendered = render(song, rng, soundfont=self._soundfont, samples_dir=self._samples_dir)
         heard = hear(song, rendered.levels_db, rendered.effects)
         return Clip(
             rendered.mix,
             SAMPLE_RATE,
-            _annotations(song, heard, captions(song, heard, Dice(words))),
+            _annotations(song, heard, captions(song, heard, Dice(words)), licence(rendered.sounds)),
             dict(rendered.stems) if self._stems else {},
             write_midi(song),
         )
 
 
-def _annotations(song: Song, heard: Heard, words: tuple[str, ...]) -> Annotations:
+def _annotations(song: Song, heard: Heard, words: tuple[str, ...], terms: str) -> Annotations:
     return Annotations(
         groove=song.groove,
         beats_s=song.beats_s,
         first_beat=song.first_beat,
         captions=words,
-        licence="CC0-1.0",
+        licence=terms,
         swing=song.clock.swing,
         chords=_chords(song),
         instruments=(*heard.players, *heard.colours),

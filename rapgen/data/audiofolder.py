@@ -78,7 +78,7 @@ def _write_clip(path: Path, ref: ClipRef, clip: Clip, source: Node) -> None:
     """Stems and MIDI first, so that a clip whose file is there has all it names."""
     stems = {name: f"stems/{path.stem}/{quote(name, safe=' ')}.flac" for name in clip.stems}
     for name, file_name in stems.items():
-        _write_flac(path.parent / file_name, clip.stems[name], clip.sample_rate, "")
+        _write_flac(path.parent / file_name, clip.stems[name], clip.sample_rate)
     midi = None
     if clip.midi is not None:
         midi = f"midi/{path.stem}.mid"
@@ -89,12 +89,13 @@ def _write_clip(path: Path, ref: ClipRef, clip: Clip, source: Node) -> None:
     _write_flac(path, clip.audio, clip.sample_rate, comment)
 
 
-def _write_flac(path: Path, audio: np.ndarray, sample_rate: int, comment: str) -> None:
+def _write_flac(path: Path, audio: np.ndarray, sample_rate: int, comment: str | None = None) -> None:
     pcm = to_pcm16(audio)
     with atomic(path) as temporary:
         try:
             with soundfile.SoundFile(temporary, "w", sample_rate, len(pcm), "PCM_16", format="FLAC") as file:
-                file.comment = comment
+                if comment is not None:
+                    file.comment = comment
                 file.write(pcm.T)
         except soundfile.LibsndfileError as error:
             raise AudioError(f"cannot write {path}: {error.error_string}; free some space") from None
