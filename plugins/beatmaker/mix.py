@@ -9,7 +9,7 @@ import numpy as np
 
 from rapgen_plugins.beatmaker.effects import crackle, echo, hall_response, reverb, run_tape, sampler, tape
 from rapgen_plugins.beatmaker.master import master_gain
-from rapgen_plugins.beatmaker.palettes import Palette
+from rapgen_plugins.beatmaker.palettes import OFF, Palette
 from rapgen_plugins.beatmaker.synth import (
     HOP,
     SAMPLE_RATE,
@@ -91,7 +91,9 @@ def mix(tracks: Tracks, palette: Palette, rng: np.random.Generator) -> Mixed:
 
 
 def _in_a_room(drums: Signal, palette: Palette, rng: np.random.Generator) -> Signal:
-    """The drums with a small room around them."""
+    """The drums with a small room around them, where the palette has one."""
+    if palette.room == OFF:
+        return drums
     response = hall_response(rng.uniform(*palette.room_s), 5500, rng, ahead_s=0.004)
     return drums + reverb(drums[0] + drums[1], response * np.float32(0.5 * rng.uniform(*palette.room)))
 
@@ -155,12 +157,13 @@ def _rooms(
 
 
 def _at_level(track: Signal, level_db: float) -> Signal:
-    """Bring a track near a level where it sounds: resting most of the time makes a part no louder."""
+    """Bring a track, in place, near a level where it sounds: resting most of the time makes a part no louder."""
     rows = frames(np.atleast_2d(track), _LEVEL_FRAME)
     power = np.einsum("cfh,cfh->f", rows, rows).astype(float) / (len(rows) * _LEVEL_FRAME)
     if not power.any():
         return track
-    return track * (_gain(level_db) / np.float32(np.sqrt((power**2).sum() / power.sum())))
+    track *= _gain(level_db) / np.float32(np.sqrt((power**2).sum() / power.sum()))
+    return track
 
 
 def _side_chain(tracks: Tracks, depth: float, recover_s: float) -> Signal:
