@@ -7,7 +7,8 @@ import io
 import json
 import pickle
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import cache
 from itertools import pairwise
 
 import mido
@@ -22,12 +23,14 @@ from rapgen.interfaces import DataSource
 from rapgen_plugins.beatmaker import beatmaker
 from rapgen_plugins.beatmaker import styles as beatmaker_styles
 from rapgen_plugins.beatmaker.arrangement import arrange
+from rapgen_plugins.beatmaker.captions import captions
 from rapgen_plugins.beatmaker.dice import Dice
+from rapgen_plugins.beatmaker.heard import hear
 from rapgen_plugins.beatmaker.midi import DRUM_NOTES, TICKS_PER_BEAT, write_midi
 from rapgen_plugins.beatmaker.song import BASSES, DRUM_VOICES, INSTRUMENTS, PARTS, Note, Song
 from rapgen_plugins.beatmaker.theory import SCALES, chord, voice
 
-SONGS = 40  # of a style, where shares are counted
+SONGS = 24  # of a style, where shares are counted
 
 
 def compose(
@@ -37,6 +40,7 @@ def compose(
     return arrange(beatmaker_styles.STYLES[style], dice, duration_s=duration_s, bars=bars, split=split)
 
 
+@cache
 def loops(style: str) -> list[Song]:
     return [compose(style, seed, bars=8) for seed in range(SONGS)]
 
@@ -60,7 +64,7 @@ def test_refs_are_stable_and_travel() -> None:
 # ------------------------------------------------------------------------------------------------ every song
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     style=st.sampled_from(STYLES),
     seed=st.integers(0, 2**63),
@@ -97,7 +101,7 @@ def test_every_song_is_whole_and_lies_on_its_grid(style: str, seed: int, duratio
     assert song.sections[0].bar == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(style=st.sampled_from(STYLES), seed=st.integers(0, 2**63), duration_s=st.none() | st.floats(1.0, 45.0))
 def test_beats_are_where_the_tempo_puts_them(style: str, seed: int, duration_s: float | None) -> None:
     song = compose(style, seed, duration_s=duration_s)
@@ -121,7 +125,7 @@ def test_without_a_length_a_clip_is_a_loop_of_whole_bars(bars: int) -> None:
 
 
 def test_windows_open_the_song_or_start_on_a_downbeat_or_anywhere() -> None:
-    starts = [compose("boom bap", seed, duration_s=5.0).clock.start_step for seed in range(300)]
+    starts = [compose("boom bap", seed, duration_s=5.0).clock.start_step for seed in range(200)]
     assert 0.2 < share([start == 0 for start in starts]) < 0.4
     assert 0.4 < share([start % 16 == 0 for start in starts]) < 0.6
     assert not any(compose("trap", seed, duration_s=5.0).clock.is_loop for seed in range(5))
@@ -150,28 +154,37 @@ def test_tunes_and_chords_are_in_key(style: str) -> None:
         assert share(found) > 0.9, name
 
 
+@cache
+def spelt() -> dict[str, set[int]]:
+    """Pitch classes of every chord of every style, by its name."""
+    numerals = {
+        numeral
+        for style in beatmaker_styles.STYLES.values()
+        for progression in style.harmony.minor + style.harmony.major
+        for numeral in progression.replace("|", " ").split()
+    }
+    chords = [chord(numeral, tonic) for numeral in sorted(numerals) for tonic in range(12)]
+    return {one.name: set(one.pitch_classes) for one in chords}
+
+
 @pytest.mark.parametrize("style", STYLES)
-def test_long_notes_of_the_tune_are_tones_of_their_chord(style: str) -> None:
-    fits = []
+def test_long_notes_and_basses_are_tones_of_their_chord(style: str) -> None:
+    longs, basses = [], []
     for song in loops(style):
-        changes = {change.step: change.name for change in song.chords}
-        strokes: dict[int, set[int]] = {}
-        for note in song.parts["chords"].notes:
-            strokes.setdefault(int(note.step // 16), set()).add(note.midi % 12)
-        if len(changes) * 2 > song.num_bars:
-            continue  # two chords a bar
-        bass = {int(note.step // 16): note.midi % 12 for note in reversed(song.parts["bass"].notes)}
+        sounding = {step: one.name for one in song.chords for step in range(int(one.step), 16 * song.num_bars)}
         for note in notes_within(song, "lead"):
-            bar = int(note.step // 16)
-            if note.length >= 4 and note.step % 4 == 0 and bar in strokes and bar in bass:
-                fits.append(note.midi % 12 in strokes[bar] | {bass[bar]})
-    assert share(fits) > 0.7 if fits else style == "phonk"
+            if note.step % 8 == 0 or (note.length >= 4 and note.step % 4 == 0):
+                longs.append(note.midi % 12 in spelt()[sounding[int(note.step)]])
+        firsts = [note for note in song.parts["bass"].notes if note.step % 16 == 0]
+        basses += [note.midi % 12 in spelt()[sounding[int(note.step)]] for note in firsts]
+    assert share(longs) > 0.97
+    assert share(basses) > 0.97
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_a_tune_is_a_motif_that_returns_and_is_answered(style: str) -> None:
     returns, varied = [], []
-    for song in (compose(style, seed, bars=16) for seed in range(SONGS)):
+    for song in (compose(style, seed, bars=16) for seed in range(SONGS // 2)):
         units: dict[int, list[tuple[float, float, int]]] = {}
         for note in notes_within(song, "lead"):
             units.setdefault(int(note.step // 32), []).append((note.step % 32, note.length, note.midi))
@@ -180,7 +193,7 @@ def test_a_tune_is_a_motif_that_returns_and_is_answered(style: str) -> None:
         rhythms = [tuple(step for step, _, _ in unit) for unit in units.values()]
         returns.append(max(rhythms.count(rhythm) for rhythm in rhythms) >= 2)
         varied.append(len({tuple(unit) for unit in units.values()}) > 1)
-    assert len(returns) > SONGS // 4
+    assert len(returns) > SONGS // 8
     assert share(returns) > 0.9
     assert share(varied) > 0.9
 
@@ -223,9 +236,10 @@ def test_the_backbeat_falls_where_the_style_has_it(style: str) -> None:
 @pytest.mark.parametrize("style", STYLES)
 def test_the_feel_moves_the_backbeat(style: str) -> None:
     first = {"half": 8.0, "straight": 4.0, "double": 2.0}
-    songs = [compose(style, seed, bars=8) for seed in range(200)]
-    odd = [song for song in songs if song.groove.feel != beatmaker_styles.STYLES[style].feel]
-    assert odd
+    other = replace(beatmaker_styles.STYLES[style], odd_feel_percent=100)
+    seeds = map(np.random.SeedSequence, range(8))
+    odd = [arrange(other, Dice(seed), duration_s=None, bars=8, split="train") for seed in seeds]
+    assert {song.groove.feel for song in odd} == {"half", "straight", "double"} - {other.feel}
     assert all(first[song.groove.feel or ""] in backbeat_steps(song) for song in odd)
 
 
@@ -277,7 +291,7 @@ def test_a_style_has_what_makes_it(style: str, mark, least: float) -> None:  # t
 
 
 def test_parts_come_and_go_and_fills_turn_the_page() -> None:
-    songs = [compose(style, seed, bars=16) for style in STYLES for seed in range(20)]
+    songs = [compose(style, seed, bars=16) for style in STYLES for seed in range(5)]
     names = {section.name for song in songs for section in song.sections}
     assert names == {"intro", "main", "variation", "break"}
     for song in songs:
@@ -293,7 +307,11 @@ def test_parts_come_and_go_and_fills_turn_the_page() -> None:
 
 
 def digest(song: Song) -> str:
-    return hashlib.sha256(json.dumps(asdict(song), sort_keys=True).encode()).hexdigest()[:16]
+    """Of all notes, what is known of them, and what is said where every part is heard."""
+    heard = hear(song, dict.fromkeys((*song.parts, *song.drums), -10.0), ("vinyl crackle",))
+    told = captions(song, heard, Dice(np.random.SeedSequence(1)))
+    known = {"song": asdict(song), "heard": asdict(heard), "captions": told, "beats_s": song.beats_s}
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def test_one_seed_one_song_on_every_machine() -> None:
@@ -367,4 +385,15 @@ def test_a_wrong_option_is_told_in_one_line(options: dict[str, object], message:
     assert "\n" not in str(error.value)
 
 
-DIGESTS: dict[str, tuple[str, ...]] = {}
+DIGESTS: dict[str, tuple[str, ...]] = {
+    "boom bap": ("19e4200f2d665e2e", "3e2d4b1b8ebcb8c7"),
+    "trap": ("5b4e8a427211bd13", "5af05c6ac30bf9e0"),
+    "lo-fi": ("861d4174febdec63", "2aa93eaf50d5499e"),
+    "drill": ("637883450b6f4c56", "55077d6acfcf98bf"),
+    "g-funk": ("703667c2d03ebedb", "1808d42864559b87"),
+    "phonk": ("330248d15cf5c127", "ea6b079a1e152d82"),
+    "jazz rap": ("c3155d5a4af43a54", "8eb61ebc26028263"),
+    "cloud rap": ("417402936609497f", "f3b447434c228299"),
+    "crunk": ("b4e9c7517558b1af", "e041e34c0feaada8"),
+    "old school": ("5189ec4454b3c538", "a4d9fad17c6ec6ba"),
+}

@@ -43,7 +43,7 @@ def kick(p: Settings, velocity: float, rng: np.random.Generator) -> Signal:
 
 def snare(p: Settings, velocity: float, rng: np.random.Generator) -> Signal:
     """The modes of two heads under the wires' noise; a soft stroke has less of the wires and less snap."""
-    n = num_samples(min(6 * p["decay_s"] + 0.03, 0.8))
+    n = num_samples(min(5 * p["decay_s"] + 0.03, 0.8))
     pitch = p["tune_hz"] * (0.985 + 0.015 * velocity) * (1 + rng.uniform(-0.004, 0.004))
     head = sine(falling_phase(n, pitch, (0.5 * velocity, 0.006))) * decay(n, 0.7 * p["decay_s"])
     ring = modes(
@@ -61,7 +61,7 @@ def snare(p: Settings, velocity: float, rng: np.random.Generator) -> Signal:
 
 def clap(p: Settings, velocity: float, rng: np.random.Generator) -> Signal:
     """A few hands just after one another, then the room."""
-    n = num_samples(min(6 * p["decay_s"] + 0.04, 0.9))
+    n = num_samples(min(5 * p["decay_s"] + 0.04, 0.9))
     hands = p["gap_s"] * np.array([0, 1, 2, 3]) * (1 + rng.uniform(-0.08, 0.08, 4))
     shape = np.zeros(n, np.float32)
     for number, at_s in enumerate(hands):

@@ -34,11 +34,16 @@ def sampler(signal: Signal, rate_hz: float) -> Signal:
     """
     if rate_hz == 0:
         return signal
-    ratio = SAMPLE_RATE / rate_hz
-    held = np.floor(np.floor(np.arange(signal.shape[-1]) / ratio) * ratio).astype(np.int64)
-    signal = signal.take(held, axis=-1)
+    n, ratio = signal.shape[-1], SAMPLE_RATE / rate_hz
+    taken = np.ceil(np.arange(0, n / ratio) * ratio).astype(np.int64)
+    taken = taken[taken < n]
+    out = np.repeat(signal.take(taken, axis=-1), np.diff(taken, append=n), axis=-1)
     turn = np.float32(2 * np.pi * _LEVELS)
-    return signal - np.sin(signal * turn) / turn
+    stairs = out * turn
+    np.sin(stairs, out=stairs)
+    stairs /= turn
+    out -= stairs
+    return out
 
 
 def tape(n: int, depth_ms: float, rng: np.random.Generator, *, period_s: float | None = None) -> Tape:
@@ -70,15 +75,17 @@ def run_tape(signal: Signal, tape: Tape) -> Signal:
     return out
 
 
-def echo(signal: Signal, delay: int, *, feedback: float, cutoff_hz: float) -> Signal:
-    """Three echoes alone, [2, samples]: from side to side, each softer."""
-    out, dull = np.zeros_like(signal), convolve(signal, band_response(0, cutoff_hz, order=1)[None])
+def echo(signal: Signal, delay: int, *, feedback: float) -> Signal:
+    """Three dull echoes alone, [2, samples]: from side to side, each softer; made at half the rate."""
+    halves = np.stack([half_rate(channel) for channel in signal])
+    halves[:, 1:-1] = 0.25 * (halves[:, :-2] + halves[:, 2:]) + 0.5 * halves[:, 1:-1]
+    out = np.zeros_like(halves)
     for count in (1, 2, 3):
-        late = count * delay
-        if late < signal.shape[-1]:
-            sides = dull[::-1] if count % 2 else dull
-            out[:, late:] += np.float32(feedback**count) * sides[:, : signal.shape[-1] - late]
-    return out
+        late = count * delay // 2
+        if late < halves.shape[-1]:
+            sides = halves[::-1] if count % 2 else halves
+            out[:, late:] += np.float32(feedback**count) * sides[:, : halves.shape[-1] - late]
+    return full_rate(out, signal.shape[-1])
 
 
 def reverb(send: Signal, response: Signal) -> Signal:

@@ -105,7 +105,7 @@ def build_kit(palette: Palette, sounds: Sounds, rng: np.random.Generator, *, hel
         if own is not None:
             return own
         sound = _strike(voice, [layer[voice] for layer in layers], velocity, rng)
-        sound = convolve(sampler(sound, rate_hz), tone if sound.ndim == 1 else tone[None])
+        sound = convolve(sampler(sound, rate_hz), tone)
         return sound if sound.ndim == 2 else pan(sound, places.get(voice, 0.0))
 
     def shot(voice: str, velocity: float, stroke: int) -> Signal:

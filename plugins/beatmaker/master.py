@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import rfft
 from scipy.ndimage import minimum_filter1d
-from scipy.signal import freqz_sos
+from scipy.signal import freqz_sos, oaconvolve
 
 from rapgen_plugins.beatmaker.synth import HOP, SAMPLE_RATE, Floats, Signal, frames, spread_out
 
@@ -36,7 +36,7 @@ def master_gain(mix: Signal, *, ratio: float, wraps: bool) -> Signal:
     glue = _compress(power, ratio, wraps)
     loud = _weighted_power(mix)
     level, gain = 1.0, glue
-    for _ in range(6):
+    for _ in range(4):
         gain = glue * level
         gain = gain * _limit(gain * peak, wraps)
         level *= 10 ** ((LOUDNESS_LUFS - _integrated(loud, gain)) / 20)
@@ -95,7 +95,7 @@ def _smooth(control: Floats, attack_s: float, release_s: float, wraps: bool) -> 
     t = np.arange(reach) * HOP / SAMPLE_RATE
     kernel = np.exp(-t / release_s) - np.exp(-t / attack_s)
     padded = np.pad(control, (reach - 1, 0), mode="wrap" if wraps else "edge")
-    return np.convolve(padded, kernel / kernel.sum(), "valid")
+    return np.maximum(oaconvolve(padded, kernel / kernel.sum(), "valid"), 0)
 
 
 def _limit(peak: Floats, wraps: bool) -> Floats:

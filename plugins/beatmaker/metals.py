@@ -25,7 +25,7 @@ _OSCILLATORS = np.array([2.0, 3.0, 4.16, 5.43, 6.79, 8.21])  # six square waves,
 def hat(p: Settings, velocity: float, rng: np.random.Generator) -> Signal:
     """A closed or open hat: struck softly it is duller and shorter."""
     length = p["decay_s"] * (0.6 + 0.4 * velocity) * (1 + rng.uniform(-0.06, 0.06))
-    n = num_samples(min(6 * length + 0.01, 1.4))
+    n = num_samples(min(5 * length + 0.01, 1.4))
     low_hz = p["low_hz"] * (0.8 + 0.2 * velocity)
     tune_hz = p["tune_hz"] * (1 + rng.uniform(-0.003, 0.003))
     metal = _metal(tune_hz, low_hz, 5000 + 15_000 * velocity, length, n, rng)

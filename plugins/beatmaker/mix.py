@@ -9,7 +9,7 @@ import numpy as np
 
 from rapgen_plugins.beatmaker.effects import crackle, echo, hall_response, reverb, run_tape, sampler, tape
 from rapgen_plugins.beatmaker.master import master_gain
-from rapgen_plugins.beatmaker.palettes import Palette
+from rapgen_plugins.beatmaker.palettes import OFF, Palette
 from rapgen_plugins.beatmaker.synth import (
     HOP,
     SAMPLE_RATE,
@@ -68,7 +68,9 @@ def mix(tracks: Tracks, palette: Palette, rng: np.random.Generator) -> Mixed:
     if rng.random() < palette.crackle_chance:
         heard.append("vinyl crackle")
         effects += _gain(surface_db) * crackle(drums.shape[-1], rng)
-    music = backing if lead is None else backing + lead
+    music = backing
+    if lead is not None:
+        music += lead
     stems = {"drums": drums, "bass": bass[None], "music": music, "effects": effects}
     if lead is not None:
         stems["lead"] = lead
@@ -81,14 +83,17 @@ def mix(tracks: Tracks, palette: Palette, rng: np.random.Generator) -> Mixed:
     if "vinyl crackle" in heard:
         levels_db["vinyl crackle"] = surface_db + 3 - total_db
     total *= gain
-    stems = {name: stem * gain for name, stem in stems.items()}
+    for stem in stems.values():
+        stem *= gain
     stems["bass"] = np.repeat(stems["bass"], 2, axis=0)
     stems.setdefault("lead", np.zeros_like(total))
     return Mixed(total, stems, levels_db, tuple(heard))
 
 
 def _in_a_room(drums: Signal, palette: Palette, rng: np.random.Generator) -> Signal:
-    """The drums with a small room around them."""
+    """The drums with a small room around them, where the palette has one."""
+    if palette.room == OFF:
+        return drums
     response = hall_response(rng.uniform(*palette.room_s), 5500, rng, ahead_s=0.004)
     return drums + reverb(drums[0] + drums[1], response * np.float32(0.5 * rng.uniform(*palette.room)))
 
@@ -97,7 +102,9 @@ def _at_its_place(name: str, track: Signal, palette: Palette, rng: np.random.Gen
     """A part at its level and somewhat to a side: the lead near the middle, chords and counter away from each other."""
     level_db = rng.uniform(*(palette.chords_db if name == "chords" else palette.lead_db)) - 3 * (name == "counter")
     side = {"chords": -0.22, "counter": 0.4}.get(name, 0.1) * rng.uniform(0.3, 1.0)
-    return _at_level(track, level_db) * pan(np.ones(1, np.float32), side)
+    track = _at_level(track, level_db)
+    track *= pan(np.ones(1, np.float32), side)
+    return track
 
 
 def _chain(
@@ -145,17 +152,18 @@ def _rooms(
     delay, feedback = round(int(rng.choice([3, 4, 6])) * tracks.step), rng.uniform(0.25, 0.42)
     if rng.random() < palette.echo_chance and lead is not None:
         heard.append("echo")
-        wet += echo(lead, delay, feedback=feedback, cutoff_hz=rng.uniform(2500, 5000))
+        wet += echo(lead, delay, feedback=feedback)
     return wet
 
 
 def _at_level(track: Signal, level_db: float) -> Signal:
-    """Bring a track near a level where it sounds: resting most of the time makes a part no louder."""
+    """Bring a track, in place, near a level where it sounds: resting most of the time makes a part no louder."""
     rows = frames(np.atleast_2d(track), _LEVEL_FRAME)
     power = np.einsum("cfh,cfh->f", rows, rows).astype(float) / (len(rows) * _LEVEL_FRAME)
     if not power.any():
         return track
-    return track * (_gain(level_db) / np.float32(np.sqrt((power**2).sum() / power.sum())))
+    track *= _gain(level_db) / np.float32(np.sqrt((power**2).sum() / power.sum()))
+    return track
 
 
 def _side_chain(tracks: Tracks, depth: float, recover_s: float) -> Signal:

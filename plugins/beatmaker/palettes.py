@@ -68,7 +68,7 @@ _BOOM_BAP = Palette(
 _TRAP = Palette(
     kits={"808": 2, "layered": 2, "909": 1}, drums_db=_LEVELS | {"hat": -8, "clap": -1.5, "open hat": -9},
     drums=(-6, -4.5), bass_db=(-15.5, -13), chords_db=(-20.5, -17.5), lead_db=(-20, -17.5), kit_ranges=_SHORT_KICK,
-    room=(0.03, 0.15), music_lowpass_hz=(5000, 14_000), hall_s=(0.9, 2.0), hall=(0.15, 0.35), echo_chance=0.5,
+    room=OFF, music_lowpass_hz=(5000, 14_000), hall_s=(0.9, 2.0), hall=(0.15, 0.35), echo_chance=0.5,
     duck=(0.5, 0.85), pump=(0.0, 0.2),
 )  # fmt: skip
 

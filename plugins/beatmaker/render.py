@@ -86,7 +86,7 @@ def render(
     palette = PALETTES[song.style]
     drums_rng, mix_rng, *part_rngs = rng.spawn(2 + len(song.parts))
     opens = song.clock.start_step == 0 and not song.clock.is_loop
-    past = 0 if opens else num_samples(palette.hall_s[1] + 0.5)
+    past = 0 if opens else num_samples(0.7 * palette.hall_s[1] + 0.2)  # until the hall is 40 dB down
     length = past + song.clock.num_samples(SAMPLE_RATE)
     stage = _Stage(song, past, length, palette, sounds, held_out=song.split == "test")
     drums, snares, voices_db = _play_drums(stage, drums_rng)

@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 
 _TABLE = 4096
 _BLOCK = 256  # samples
+_FEW = 64  # samples
+_CACHED = 2**17  # samples that fit a processor's cache in all their forms
 
 
 def num_samples(duration_s: float) -> int:
@@ -153,18 +155,25 @@ def spread_out(control: Floats, n: int) -> Signal:
 def convolve(signal: Signal, response: Signal) -> Signal:
     """What is heard of `signal` through `response`, both [samples] or [C, samples]; as long as `signal`.
 
-    Overlap-save: of each block's circular convolution what wraps around is left out.
+    Overlap-save: of each block's circular convolution what wraps around is left out. A few samples are multiplied out.
     """
     n, m = signal.shape[-1], response.shape[-1]
+    if m <= _FEW and response.ndim == 1:
+        return np.stack([np.convolve(row, response)[:n] for row in np.atleast_2d(signal)]).reshape(signal.shape)
     size = min(next_fast_len(n + m, real=True), max(8192, 1 << (4 * m).bit_length()))
     hop = size - m + 1
     blocks = -(-n // hop)
     padded = np.zeros((*signal.shape[:-1], (blocks - 1) * hop + size), np.float32)
     padded[..., m - 1 : m - 1 + n] = signal
-    windows = np.lib.stride_tricks.sliding_window_view(padded, size, axis=-1)[..., ::hop, :]
-    spectrum = rfft(windows, axis=-1) * rfft(response, size, axis=-1)[..., None, :]
-    heard = irfft(spectrum, size, axis=-1, overwrite_x=True)[..., m - 1 :]
-    return heard.reshape(*heard.shape[:-2], blocks * hop)[..., :n]
+    windows = np.lib.stride_tricks.sliding_window_view(np.atleast_2d(padded), size, axis=-1)[:, ::hop]
+    answer = rfft(np.atleast_2d(response), size)[:, None]
+    out = np.empty((max(len(windows), len(answer)), blocks, hop), np.float32)
+    at_once = max(_CACHED // size, 1)
+    for first in range(0, blocks, at_once):
+        some = slice(first, first + at_once)
+        out[:, some] = irfft(rfft(windows[:, some]) * answer, size)[..., m - 1 :]
+    out = out.reshape(len(out), -1)[:, :n]
+    return out if max(signal.ndim, response.ndim) == 2 else out[0]
 
 
 def half_rate(signal: Signal) -> Signal:
@@ -184,7 +193,10 @@ def full_rate(half: Signal, n: int) -> Signal:
 
 def drive(signal: Signal, amount: float) -> Signal:
     """Soft saturation: 0 leaves a signal of unit peak nearly as it is, 5 squares it."""
-    return np.tanh(signal * np.float32(1 + amount)) * np.float32(1 / np.tanh(1 + amount))
+    out = signal * np.float32(1 + amount)
+    np.tanh(out, out=out)
+    out *= np.float32(1 / np.tanh(1 + amount))
+    return out
 
 
 def line(n: int, points_s: ArrayLike, levels: ArrayLike) -> Signal:
