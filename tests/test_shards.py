@@ -275,7 +275,7 @@ def audio(tmp_path: Path, parts: Parts, one_core: None) -> Path:
 
 
 def make_tokens(audio: Path, parts: Parts, folder: Path) -> Shards:
-    tokenize(audio, parts, folder, load=lambda: parts, report=unseen)
+    tokenize(audio, parts, folder, report=unseen)
     return Shards(folder)
 
 

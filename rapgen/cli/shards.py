@@ -33,11 +33,12 @@ def tokenize(
     rapgen data tokenize s3://bucket/beats --run s3://bucket/run --engine ray
     """
     from rapgen.cli.progress import bars
-    from rapgen.training.pipeline import prepare_audio, prepare_tokens
+    from rapgen.training.pipeline import prepare_audio, prepare_tokens, take_parts
 
     chosen = chosen_run(recipe, run, [*(set_ or ()), *_as_data(dataset)], is_trained=False)
     with bars() as report:
         chosen.save_recipe()
+        take_parts(chosen)
         prepare_audio(chosen, report, engine=engine, workers=workers)
         prepare_tokens(chosen, report, engine=engine, workers=workers)
     typer.echo(f"tokens in {chosen.folder / 'tokens'}")
