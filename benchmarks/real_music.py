@@ -118,7 +118,7 @@ def loops(share: Path) -> Iterator[tuple[str, np.ndarray, dict[str, Any]]]:
 def projects(share: Path) -> Iterator[tuple[str, np.ndarray, dict[str, Any]]]:
     quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "timeout": 240}
     quiet["env"] = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
-    for path in sorted(share.glob("hydrogen/data/demo_songs/*.h2song")) + sorted(share.glob("lmms/projects/**/*.mmpz")):
+    for path in sorted(share.glob("hydrogen/data/demo_songs/*.h2song")) + sorted(share.glob("lmms/projects/*/*.mmpz")):
         is_lmms = path.suffix == ".mmpz"
         text = zlib.decompress(path.read_bytes()[4:]).decode() if is_lmms else path.read_text()
         tempo = re.search(r'<head[^>]* bpm="([0-9.]+)"' if is_lmms else r"<bpm>([0-9.]+)", text)
@@ -143,9 +143,11 @@ def scores(share: Path) -> Iterator[tuple[str, np.ndarray, dict[str, Any]]]:
     chorales = sorted(path for path in corpus.getComposer("bach") if path.suffix == ".mxl")
     taken = 0
     for index in rng.permutation(len(chorales)):
+        if taken == NUM_SCORES:
+            break
         score = converter.parse(chorales[index])
         key = _stated_key(score)
-        if key is None or taken == NUM_SCORES:
+        if key is None:
             continue
         taken += 1
         with tempfile.TemporaryDirectory() as folder:

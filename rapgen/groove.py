@@ -99,12 +99,12 @@ _ALIASES = (  # in the order of STYLES: the group that matched tells the style
     r"trap(?:[ -]?soul)?|atlanta",
     r"low?[ -]?fi(?: hip[ -]?hop)?|chill[ -]?hop",
     r"drill",
-    r"west[ -]?coast|g[ -]?funk|bay area|hyphy",
+    r"west[ -]?coast|g[ -]?funk|gangsta[ -]funk|bay area|hyphy",
     r"phonk|memphis(?: rap)?",
     r"jazz[ -]?hop|jazzy?[ -](?:rap|hip[ -]?hop)",
     r"cloud[ -]?(?:rap|trap)|plugg(?:nb)?",
-    r"crunk",
-    r"old[ -]?school(?: rap| hip[ -]?hop)?|(?:80'?s|eighties) (?:rap|hip[ -]?hop)",
+    r"[ck]runk|dirty[ -]south",
+    r"old[ -]?school(?: rap| hip[ -]?hop)?|(?:80'?s|eighties|electro) (?:rap|hip[ -]?hop)",
 )
 _AFFIRMED = r"(?<!\bno )(?<!\bnot )(?<!\bwithout )(?<!\bnon-)(?<![\w'])"
 _STYLE = re.compile(rf"{_AFFIRMED}(?:{'|'.join(f'({alias})' for alias in _ALIASES)})(?![\w'])")

@@ -50,7 +50,7 @@ def put(folder: Path, name: str, audio: np.ndarray, **info: Any) -> None:
     """Write f32 [2, S] at 44.1 kHz as a file, in the kind that its suffix says, and what is known of it beside."""
     kind = name.rpartition(".")[2]
     rate = KINDS[kind][2]
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(encode(resample(audio, 44_100, rate), rate, kind))
     if info:
         (folder / name).with_suffix(".info.json").write_text(json.dumps(info))

@@ -328,6 +328,28 @@ def test_a_file_that_was_removed_is_fetched_again(site: Site, tmp_path: Path) ->
     assert run(tmp_path, address) == Funnel(listed=1, fetched=1)
 
 
+@pytest.mark.parametrize("left", ["", "[]", "{"])
+def test_what_is_known_of_a_file_is_written_again_without_fetching_it(site: Site, tmp_path: Path, left: str) -> None:
+    row = Row(site.media("/beat.mp3"), "a beat", 1.0)
+    run(tmp_path, row)
+    (path,) = audio(tmp_path)
+    told, when = info_of(path), path.stat().st_mtime_ns
+    path.with_suffix(".info.json").write_text(left)
+    assert run(tmp_path, row) == Funnel(listed=1, already_there=1)
+    assert {**info_of(path), "duration": told["duration"]} == told
+    assert path.stat().st_mtime_ns == when
+
+
+def test_sections_of_another_shape_are_passed_over(site: Site, tmp_path: Path) -> None:
+    row = Row(site.media("/beat.mp3"), "a beat")
+    run(tmp_path, row)
+    path = audio(tmp_path)[0].with_suffix(".info.json")
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps({**told, "sections": [5, {"start_s": "soon"}, None]}))
+    assert run(tmp_path, row).already_there == 1
+    assert json.loads(path.read_text()) == told
+
+
 def test_the_rate_limit_holds_for_all_downloads_together(site: Site, tmp_path: Path) -> None:
     addresses = [site.media(f"/{n}.wav", hz=200.0 + n) for n in range(2)]  # 48 kB each
     begin = time.monotonic()

@@ -6,6 +6,7 @@ import io
 import json
 import os
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,9 @@ pytestmark = pytest.mark.xdist_group("prepare")
 RNG = np.random.default_rng(0)
 
 
-def tone(duration_s: float, rate: int = RATE, *, hz: float = 440.0, channels: int = 2, level: float = 0.3) -> np.ndarray:
+def tone(
+    duration_s: float, rate: int = RATE, *, hz: float = 440.0, channels: int = 2, level: float = 0.3
+) -> np.ndarray:
     sine = level * np.sin(2 * np.pi * hz * np.arange(round(duration_s * rate)) / rate)
     return np.stack([sine] * channels).astype(np.float32)
 
@@ -226,7 +229,7 @@ def test_cuts_are_whole_bars_from_downbeats(
         assert cut.beats_s[0] == 0
         assert cut.end_s - cut.start_s >= segment_s / 2
         assert cut.end_s - cut.start_s < segment_s + 4.5 * beat_s
-    for cut, later in zip(cuts, cuts[1:], strict=False):
+    for cut, later in pairwise(cuts):
         assert cut.end_s == later.start_s
         assert cut.end_s - cut.start_s >= segment_s - 0.01
     left_s = (downbeats[-1] if downbeats else 0) - (cuts[-1].end_s if cuts else downbeats[0] if downbeats else 0)
@@ -283,8 +286,9 @@ def only(raw: Raw) -> Track:
 def test_an_uploads_words_stand_beside_it(tmp_path: Path) -> None:
     (tmp_path / "cold.webm").write_bytes(b"x")
     info = {
-        "id": "abc", "extractor_key": "Youtube", "title": "[FREE] 'Cold' | 88 BPM", "tags": ["boom bap", 3], "uploader": "me",
-        "license": "CC BY", "webpage_url": "https://example.org/abc", "url": "https://media.example.org", "caption": "dusty",
+        "id": "abc", "extractor_key": "Youtube", "title": "[FREE] 'Cold' | 88 BPM", "tags": ["boom bap", 3],
+        "uploader": "me", "license": "CC BY", "webpage_url": "https://example.org/abc",
+        "url": "https://media.example.org", "caption": "dusty",
         "start_s": 10, "end_s": 20.5, "description": "long " * 10_000,
     }  # fmt: skip
     (tmp_path / "cold.info.json").write_text(json.dumps(info))

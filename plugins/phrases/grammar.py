@@ -13,6 +13,7 @@ from rapgen.interfaces import Annotations, Groove
 from rapgen.uploads import UploadFacts, clean
 
 _SWUNG, _CALM, _WILD = 0.56, 0.3, 0.7  # from where a listener would say so
+_MAX_SOUNDS = 4  # that a caption names
 
 # How each fact may be put. Styles are spelt so that `read_groove` reads them back.
 _STYLES = {
@@ -28,7 +29,7 @@ _STYLES = {
     "old school": ("old school", "old school hip hop", "oldschool rap"),
 }
 _NOUNS = ("beat", "beat", "instrumental", "track")
-_FLATS = {"C#": "Db", "D#": "Eb", "G#": "Ab", "A#": "Bb"}
+_FLATS = {"C#": "Db", "D#": "Eb", "F#": "Gb", "G#": "Ab", "A#": "Bb"}
 _PLAYED = {"808": "808 bass", "lead synth": "a synth lead", "pad": "pads", "pluck": "plucks", "vibes": "vibraphone"}
 _FEELS = {"half": ("half-time drums", "drums in half time"), "double": ("double-time drums", "drums in double time")}
 _SWINGS = ("swung drums", "swinging drums", "a swing in the drums")
@@ -92,8 +93,9 @@ def blanks_of(known: Annotations, facts: UploadFacts, groove: Groove) -> dict[st
     """The ways in which each blank can be filled; none where it is not known."""
     styles = list(_STYLES.get(groove.style or "", [groove.style] if groove.style else []))
     artists = [" x ".join(facts.artists[:2])] if facts.artists else []
-    moods = [clean(mood) for mood in known.moods or facts.moods] + _energies(known.energy)
-    sounds = [_PLAYED.get(sound, clean(sound)) for sound in known.instruments or facts.instruments][:4]
+    moods = [*filter(None, map(clean, known.moods or facts.moods)), *_energies(known.energy)]
+    heard = filter(None, map(clean, known.instruments or facts.instruments))
+    sounds = [_PLAYED.get(sound, sound) for sound in heard][:_MAX_SOUNDS]
     tempo_bpm = groove.tempo_bpm and round(groove.tempo_bpm)
     drums = [*_FEELS.get(groove.feel or "", ()), *(_SWINGS if (known.swing or 0.5) >= _SWUNG else ())]
     beats = [f"{style} {noun}" for style in styles for noun in _NOUNS] + [f"{artist} type beat" for artist in artists]
@@ -103,9 +105,7 @@ def blanks_of(known: Annotations, facts: UploadFacts, groove: Groove) -> dict[st
         "style": styles,
         "Style": [capwords(style) for style in styles],
         "artists": artists,
-        "wording": [facts.wording]
-        if facts.wording and facts.wording.casefold() not in map(str.casefold, beats)
-        else [],
+        "wording": [] if facts.wording.casefold() in ("", *map(str.casefold, beats)) else [facts.wording],
         "tempo": [f"{tempo_bpm} bpm", f"{tempo_bpm} BPM", f"{tempo_bpm}bpm"] if tempo_bpm else [],
         "near": [f"around {5 * round(tempo_bpm / 5)} bpm"] if tempo_bpm else [],
         "key": _keys(groove.key) if groove.key else [],

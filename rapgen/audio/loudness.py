@@ -46,7 +46,7 @@ def _hop_energies(audio: np.ndarray, rate: int, hop: int) -> np.ndarray:
     for start in range(0, audio.shape[1], step):
         chunk, state = sosfilt(filters, audio[:, start : start + step].astype(np.float64), axis=1, zi=state)
         whole = chunk.shape[1] // hop
-        if whole == 0:
+        if whole == 0 and start == 0:
             whole, chunk = 1, np.pad(chunk, ((0, 0), (0, hop - chunk.shape[1])))
         frames = chunk[:, : whole * hop].reshape(len(audio), whole, hop)
         energies.append(weights @ np.einsum("cns,cns->cn", frames, frames))

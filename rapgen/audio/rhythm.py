@@ -19,13 +19,16 @@ from rapgen.groove import BEATS_A_BAR
 _PULSE_MIN_BPM = 110.0
 _LAGS = 60 * FPS / np.geomspace(_PULSE_MIN_BPM, 2 * _PULSE_MIN_BPM, 480, endpoint=False)  # frames a pulse
 _MULTIPLES = {1: 0.5, 2: 1.0, 4: 1.5, 8: 1.5, 16: 1.0}  # of the pulse that are looked at, and what each counts
-_HINT_WITHIN, _HINT_SHARE = 0.04, 0.6  # a hint needs this share of the best pulse's strength so near to it
+_HINT_WITHIN, _HINT_SHARE = 0.02, 0.75  # a hint needs a pulse so near to it, with this share of the best's strength
 _EVEN_BPM = 150.0  # pulses slower than this are likelier beats than half beats
-_STEADY = 0.4
+_STEADY = 0.9
+_WORTH = 1.3  # times the onsets that pulses of one tempo fall on: what following them must bring
+_BINS = 50  # of a pulse that its phase is told by
 _STEPS = 4  # a beat
 _BAR = _STEPS * BEATS_A_BAR
 _BEATS = ((1, 0, 0, 0), (0, 0, -0.5, 0), (0, 0.25, 0.5, 0.25), (0, 0.5, 0.5, 0.5), (1, 0, 0, 0))
 _GUESS_BPM = 90.0
+_EARLY_S = 0.03  # a beat found so far before the track's start opens it
 
 
 @dataclass(frozen=True)
@@ -72,24 +75,31 @@ def _find_pulse(envelope: np.ndarray, hint_bpm: float | None) -> tuple[float, fl
     if hint_bpm is not None:
         octaves = np.log2(60 * FPS / _LAGS / hint_bpm)
         near = np.abs(octaves - np.round(octaves)) < np.log2(1 + _HINT_WITHIN)
-        hinted = int(np.argmax(np.where(near, strength, -np.inf)))
-        best = hinted if strength[hinted] > _HINT_SHARE * strength[best] else best
+        is_peak = strength == maximum_filter1d(strength, 9, mode="wrap")
+        hinted = int(np.argmax(np.where(near & is_peak, strength, -np.inf)))
+        best = hinted if near[hinted] and strength[hinted] > _HINT_SHARE * strength[best] else best
     return float(_LAGS[best]), float(np.clip(strength[best] / sum(_MULTIPLES.values()), 0, 1))
 
 
 def _track(envelope: np.ndarray, lag: float) -> tuple[np.ndarray, float]:
     """Where the pulses are, f64 [P] in frames, and how many frames one lasts: evenly spaced where the tempo holds."""
     lag = _refine(envelope, lag)
-    if _steadiness(envelope, lag) < _STEADY:
-        pulses = _follow(envelope, lag)
-        return pulses, float(np.polyfit(np.arange(len(pulses)), pulses, 1)[0])
-    bins = 50
-    at = np.arange(0, len(envelope) - 1, lag / bins)
-    at = at[: max(len(at) // bins, 1) * bins]
+    even = np.arange(_phase(envelope, lag), len(envelope), lag)
+    if _steadiness(envelope, lag) > _STEADY:
+        return even, lag
+    near = gaussian_filter1d(envelope, 2)
+    followed = _follow(envelope, lag)
+    if near[np.round(followed).astype(int)].mean() < _WORTH * near[even.astype(int)].mean():
+        return even, lag
+    return followed, float(np.polyfit(np.arange(len(followed)), followed, 1)[0])
+
+
+def _phase(envelope: np.ndarray, lag: float) -> float:
+    """When the first of pulses `lag` frames apart is, where they are to fall on as many onsets as they can."""
+    at = np.arange(0, len(envelope) - 1, lag / _BINS)
     profile = np.interp(at, np.arange(len(envelope)), envelope)
-    profile = np.pad(profile, (0, -len(profile) % bins)).reshape(-1, bins).sum(0)
-    phase = np.argmax(gaussian_filter1d(profile, 1, mode="wrap")) / bins * lag
-    return np.arange(phase, len(envelope), lag), lag
+    profile = np.pad(profile, (0, -len(profile) % _BINS)).reshape(-1, _BINS).sum(0)
+    return float(np.argmax(gaussian_filter1d(profile, 1, mode="wrap"))) / _BINS * lag
 
 
 def _refine(envelope: np.ndarray, lag: float) -> float:
@@ -160,16 +170,15 @@ def _number(onsets: Onsets, pulses: np.ndarray, a_beat: int) -> tuple[np.ndarray
         for beat, weight in enumerate(weights)
     )
     downbeat = int(np.argmax(scores))
-    shift = downbeat % _STEPS / _STEPS  # of a beat
-    steps = np.arange(shift - 1 if shift else 0, len(beats) + 1)
     period = np.diff(beats).mean() if len(beats) > 1 else FPS
     around = np.concatenate([[beats[0] - period], beats, [beats[-1] + period]])
-    beats = np.interp(steps, np.arange(-1, len(beats) + 1), around)
-    first_downbeat = downbeat // _STEPS + (1 if shift else 0)
-    while len(beats) and beats[0] < 0:
-        beats, first_downbeat = beats[1:], first_downbeat - 1
+    places = np.arange(downbeat % _STEPS / _STEPS - 1, len(beats) + 1)  # a beat may be found to fall between two
+    beats = np.interp(places, np.arange(-1, len(beats) + 1), around)
+    first_downbeat = downbeat // _STEPS + 1
+    early = int(np.sum(beats < -_EARLY_S * FPS))
+    beats = np.maximum(beats[early:], 0)
     beats = beats[beats < onsets.rise.shape[1] - 1]
-    return beats, min(first_downbeat % BEATS_A_BAR, max(len(beats) - 1, 0))
+    return beats, min((first_downbeat - early) % BEATS_A_BAR, max(len(beats) - 1, 0))
 
 
 def _folded(onsets: Onsets, beats: np.ndarray, steps: int) -> np.ndarray:

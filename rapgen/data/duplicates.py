@@ -40,8 +40,8 @@ _OFTEN = 8  # meetings that a hash of a makes: loops have them by the hundred
 _CELL_FRAMES = 10
 _LINES, _FEWEST_MEETINGS, _VOTERS = 3, 8, 1000
 _TOLERANCE_FRAMES = 2
-_SAME = 0.45  # of the notes that two tracks could share
-_FEWEST_NOTES = 40
+_SAME = 0.35  # of the notes that two tracks could share, less those that meet by chance
+_OVERLAP, _FEWEST_NOTES = 0.4, 40  # of the shorter track
 
 
 def fingerprint(mono: NDArray[np.float32], rate: int) -> NDArray[np.uint32]:
@@ -154,7 +154,8 @@ def _lines(x: NDArray[np.int64], y: NDArray[np.int64]) -> Iterator[tuple[float, 
         near = np.abs(y - stretch * x - offset) <= _CELL_FRAMES
         if np.ptp(x[near]) > 0:
             stretch, offset = np.polyfit(x[near], y[near], 1)
-        yield float(stretch), float(offset)
+        if _STRETCHES[0] <= stretch <= _STRETCHES[-1]:
+            yield float(stretch), float(offset)
         x, y = x[~near], y[~near]
 
 
@@ -168,9 +169,11 @@ def _offset(differences: NDArray[np.float64]) -> tuple[int, float]:
 
 
 def _shared(a: Notes, b: Notes, stretch: float, offset: float) -> float:
-    """The share of the notes of both, where they overlap, that the other has too."""
+    """The share of the notes of both, where they overlap, that the other has too: 0 is by chance, 1 all."""
     moved = np.stack([np.round(stretch * a[0] + offset).astype(np.int64), a[1]])
     first, last = max(moved[0, 0], b[0, 0]), min(moved[0, -1], b[0, -1])
+    if last - first < _OVERLAP * min(np.ptp(moved[0]), np.ptp(b[0])):
+        return 0.0
     moved = moved[:, (moved[0] >= first) & (moved[0] <= last)]
     other = b[:, (b[0] >= first) & (b[0] <= last)]
     if min(moved.shape[1], other.shape[1]) < _FEWEST_NOTES:
@@ -179,10 +182,12 @@ def _shared(a: Notes, b: Notes, stretch: float, offset: float) -> float:
 
 
 def _found(notes: Notes, among: Notes, first: int, last: int) -> float:
+    """How many notes are among others, above what chance would give in a track of those pitches."""
     grid = np.zeros((last - first + 1, _HIGHEST_MIDI - _LOWEST_MIDI), bool)
     grid[among[0] - first, among[1]] = True
     near = ndimage.maximum_filter1d(grid, 2 * _TOLERANCE_FRAMES + 1, axis=0)
-    return float(near[notes[0] - first, notes[1]].mean())
+    chance = near.mean(0)[notes[1]].mean()
+    return float((near[notes[0] - first, notes[1]].mean() - chance) / (1 - chance + 1e-9))
 
 
 def _rank(ordered: NDArray) -> NDArray[np.int64]:

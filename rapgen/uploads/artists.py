@@ -9,8 +9,8 @@ _BY_STYLE = {
     "boom bap": (
         "Action Bronson, Apathy, Army of the Pharaohs, AZ, Benny the Butcher, Big L, Big Pun, Black Moon, Black"
         " Thought, Boldy James, 50 Cent, Conway the Machine, Cormega, CZARFACE, DJ Premier, Evidence, Freddie Gibbs,"
-        " Gang Starr, Ghostface Killah, Griselda, GZA, Hieroglyphics, Jadakiss, Jedi Mind Tricks, Joey Badass, KRS-"
-        " One, Lord Finesse, Mach-Hommy, Madlib, Masta Ace, Method Man, MF DOOM, Mobb Deep, M.O.P., Nas, Notorious"
+        " Gang Starr, Ghostface Killah, Griselda, GZA, Hieroglyphics, Jadakiss, Jedi Mind Tricks, Joey Badass,"
+        " KRS-One, Lord Finesse, Mach-Hommy, Madlib, Masta Ace, Method Man, MF DOOM, Mobb Deep, M.O.P., Nas, Notorious"
         " BIG, Onyx, Pete Rock, Prodigy, Raekwon, Rakim, Roc Marciano, Rome Streetz, RZA, Stove God Cooks, The"
         " Alchemist, Alchemist, Westside Gunn, Wu-Tang, Wu-Tang Clan, Your Old Droog"
     ),
@@ -49,8 +49,16 @@ _BY_STYLE = {
         " Blow, LL Cool J, Public Enemy, Run DMC, Salt-N-Pepa, Slick Rick, Sugarhill Gang, Whodini"
     ),
 }
-ARTISTS = {name: style for style, names in _BY_STYLE.items() for name in names.split(", ")}
-"""An artist's name, as it is usually written, to one of `rapgen.groove.STYLES`."""
+_OF_MANY_STYLES = (
+    "A Boogie, Big Sean, Chance the Rapper, Childish Gambino, Cordae, Denzel Curry, Eminem, Isaiah Rashad, J. Cole,"
+    " Jay-Z, JID, Kanye West, Kendrick Lamar, Lil Wayne, Mac Miller, Nicki Minaj, Post Malone, The Weeknd,"
+    " Tyler The Creator, XXXTentacion"
+)
+ARTISTS: dict[str, str | None] = {
+    **{name: style for style, names in _BY_STYLE.items() for name in names.split(", ")},
+    **dict.fromkeys(_OF_MANY_STYLES.split(", ")),
+}
+"""An artist's name, as it is usually written, to one of `rapgen.groove.STYLES`, or None where it tells of none."""
 
 _MAX_WORDS = 5  # of a name
 
@@ -74,7 +82,7 @@ def known_artist(words: Sequence[str]) -> str | None:
 
 def usual_style(artists: Iterable[str]) -> str | None:
     """The style that most of the artists stand for, the first of several; None where none is known."""
-    styles = [ARTISTS[artist] for artist in artists if artist in ARTISTS]
+    styles = [style for artist in artists if (style := ARTISTS.get(artist))]
     return max(styles, key=styles.count) if styles else None
 
 

@@ -17,7 +17,7 @@ from rapgen.uploads.title import read_title
 from rapgen.uploads.words import instruments_in, moods_in
 
 T = TypeVar("T")
-_MAX_TAGS, _MAX_LINES, _MAX_LINE_CHARS = 100, 300, 200
+_MAX_TITLE_CHARS, _MAX_LINES, _MAX_LINE_CHARS, _MAX_TAGS, _MAX_TAG_CHARS = 300, 300, 200, 50, 60
 _STATES = re.compile(r"\b(?:[0-9]*bpm|tempo|beats per minute|key|scale)\b", re.IGNORECASE)
 _LABEL = re.compile(r"\W*(?:genre|style|moods?|instruments?) ?[:=-]", re.IGNORECASE)
 _NO_TEMPO = re.compile(  # phones, prices, dates
@@ -47,9 +47,9 @@ def read_upload(upload: Upload) -> UploadFacts:
     that the artists usually stand for. A tempo that cannot be played is passed over. Any text will do: other scripts,
     control characters, 100 KB, of which the start is read.
     """
-    title = read_title(clean(upload.title))
+    title = read_title(clean(upload.title, max_chars=_MAX_TITLE_CHARS))
     stated, labelled = _described(upload.description)
-    tags = [clean(tag).replace("#", "") for tag in upload.tags[:_MAX_TAGS]]
+    tags = [clean(tag, max_chars=_MAX_TAG_CHARS).replace("#", "") for tag in upload.tags[:_MAX_TAGS]]
     grooves = [_groove(text) for text in (title.facts, *stated, *(tag for tag in tags if _STATES.search(tag)))]
     style, is_guessed = _style([_groove(title.facts), *map(_groove, labelled)], title.artists, tags)
     return UploadFacts(
@@ -70,7 +70,9 @@ def read_upload(upload: Upload) -> UploadFacts:
 
 def _described(description: str) -> tuple[list[str], list[str]]:
     """Lines that state tempo or key, and those that label a genre, moods or instruments."""
-    lines = [clean(line[:_MAX_LINE_CHARS]) for line in description[: 100 * _MAX_LINES].splitlines()[:_MAX_LINES]]
+    lines = [
+        clean(line, max_chars=_MAX_LINE_CHARS) for line in description[: 100 * _MAX_LINES].splitlines()[:_MAX_LINES]
+    ]
     stated = [_NO_TEMPO.sub(" ", line) for line in lines if _STATES.search(line)]
     return stated, [line for line in lines if _LABEL.match(line)]
 

@@ -6,7 +6,6 @@ import re
 import unicodedata
 from functools import lru_cache
 
-_MAX_CHARS = 20_000  # more is no description of a beat
 _STYLED = re.compile(r"(?:LATIN LETTER SMALL CAPITAL|NEGATIVE (?:CIRCLED|SQUARED) LATIN CAPITAL LETTER) ([A-Z])")
 _SIGNS = str.maketrans({**dict.fromkeys("‘’‛`´", "'"), **dict.fromkeys("“”„‟«»", '"'), **dict.fromkeys("‐‑‒–—−", "-")})
 _LINK = re.compile(
@@ -18,13 +17,12 @@ _HANDLE = re.compile(r"(?<![\w@])@(?=[^\W\d])[\w.]+")  # "@140bpm" is a tempo
 _PICTURES = ("So", "Sk", "Me", "Cs", "Co", "Cn")  # with their modifiers, and what is no character at all
 
 
-def clean(text: str) -> str:
+def clean(text: str, *, max_chars: int = 1000) -> str:
     """`text` on one line in plain letters of whatever script, without links, handles, emojis and control characters.
 
-    Styled letters become plain ones, quotes and dashes those of ASCII. Of a text over 20,000 characters the start
-    is taken.
+    Styled letters become plain ones, quotes and dashes those of ASCII. What stands behind `max_chars` is not read.
     """
-    plain = unicodedata.normalize("NFKC", _unstyled(text[:_MAX_CHARS])).translate(_SIGNS)
+    plain = unicodedata.normalize("NFKC", _unstyled(text[:max_chars])).translate(_SIGNS)
     named = _HANDLE.sub(" ", _LINK.sub(" ", plain))
     return " ".join("".join(map(_visible, named)).split())
 

@@ -13,7 +13,6 @@ from rapgen.uploads.words import is_description
 
 Span = tuple[int, int]  # first word, word after the last
 
-_MAX_CHARS = 500
 _MAX_NAME_WORDS, _MAX_ARTIST_WORDS = 7, 3
 _OFFER = re.compile(
     r"\b(?:100% )?free(?: (?:for (?:non[ -]?)?profit|(?:non[ -]?)?profit|download|dl|use|to use|no tags?|untagged))*\b"
@@ -23,9 +22,10 @@ _OFFER = re.compile(
 _CREDIT = re.compile(
     r"\b(?:prod(?:uced)?\b\.?(?: ?by\b)?|(?:beat|made|music) by\b)[^|\[\](){}~\"]{0,60}", re.IGNORECASE
 )
-_YEAR = re.compile(r"(?<![\w#.])(?:19[89]|20[0-4])[0-9](?![\w.])")
+_YEAR = re.compile(r"(?<![\w#.])(?:19[89]|20[0-4])[0-9](?![\w.'])")
 _HASH = re.compile(r"(?<![\w#])(?<![A-Ga-g] )#(?=[^\W\d]{2})")
-_JOINED = re.compile(r"\btypebeats?\b", re.IGNORECASE)
+_JOINED = re.compile(r"(?:(?<=\w)\s+-\s+)?\b(type) ?(beats?)\b", re.IGNORECASE)  # "typebeat", "Drake - Type Beat"
+_DESCRIBES = re.compile(r"\W*(?:(?:type|style) )?(?:beat|instrumental)s?\b(?=\s*(?:$|[^\w\s]))", re.IGNORECASE)
 _QUOTED = re.compile(r"\"([^\"]{1,80})\"|(?<![\w'])'((?:[^']|(?<=\w)'(?=\w)){1,80})'(?![\w'])")
 _BREAK = re.compile(r"[|\[\](){}<>~*•·;]+|-+(?=\s|$)|(?<!\S)-+|(?<!\S)/+(?!\S)|(?<=\w{3})\.\s")
 _TYPE = re.compile(r"\b(?:type|style) ?(?:beats?|instrumentals?)\b|\binspired\b", re.IGNORECASE)
@@ -51,10 +51,10 @@ class Title:
 
 
 def read_title(text: str) -> Title:
-    """The parts of a title that has been cleaned; of a long one the start."""
-    text = _HASH.sub("", text[:_MAX_CHARS])
+    """The parts of a title that has been cleaned."""
+    text = _HASH.sub("", text)
     text = _YEAR.sub(" ", _CREDIT.sub("|", _OFFER.sub(" ", text)))
-    text, name = _take_quoted(_JOINED.sub("type beat", text))
+    text, name = _take_quoted(_JOINED.sub(r" \1 \2", text))
     segments = [stripped for segment in _BREAK.split(text) if (stripped := segment.strip(" ,.:!?-"))]
     describes = [bool(_BEAT.search(segment)) for segment in segments]
     if not name and any(describes):
@@ -73,9 +73,10 @@ def read_title(text: str) -> Title:
 
 def _take_quoted(text: str) -> tuple[str, str]:
     """A title without its quoted name, and that name; what is quoted before "type beat" is none."""
+    text = text.replace("''", '"')
     for quoted in _QUOTED.finditer(text):
         words = (quoted[1] or quoted[2]).strip()
-        if words and not re.match(r"\W*(?:type|style|beat|instrumental)", text[quoted.end() :], re.IGNORECASE):
+        if words and not _DESCRIBES.match(text, quoted.end()):
             return f"{text[: quoted.start()]} | {text[quoted.end() :]}".replace('"', " "), words
     return text.replace('"', " "), ""
 
@@ -134,7 +135,7 @@ def _is_proper(word: str) -> bool:
 def _wording(segments: list[str]) -> str:
     """What segments say of a beat, without tempo and key, which are measured or told apart."""
     told = [" ".join(_KEY.sub(" ", _TEMPO.sub(" ", segment)).split()).strip(" ,.:/-") for segment in segments]
-    wording = ", ".join(dict.fromkeys(filter(None, told)))
+    wording = ", ".join(dict.fromkeys(line for line in told if not _DESCRIBES.fullmatch(line)))
     if read_groove(wording).tempo_bpm or read_groove(wording).key:
         return ""
     return wording.lower() if wording.isupper() else wording

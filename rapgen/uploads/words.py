@@ -25,13 +25,13 @@ _INSTRUMENTS = {
     "strings": "", "synth": "synths?|synthesizers?", "trumpet": "trumpets?", "upright bass": "double bass",
     "vibraphone": "", "violin": "violins?",
 }  # fmt: skip
-_FIGURE = re.compile(r"[0-9.,]+(?:bpm|k)?|[a-g](?:#|b)?(?:m|min|maj)?")  # numbers, tempos, keys
+_FIGURE = re.compile(r"[0-9.,]+(?:bpm|k|'?s)?|[a-g](?:#|b)?(?:m|min|maj)?")  # numbers, tempos, keys
 # What stands around an artist's name without being one.
 _GENERIC_WORDS = (
     "the a an and with type style beat beats instrumental instrumentals instru track rap hip hop hiphop hip-hop"
     " music free new best fire freestyle storytelling underground drumless sample sampled samples loop loops club"
     " soul r&b rnb pop rock melody melodies vocal vocals hook hooks no on for of my your this lit banger bangers"
-    " slow fast uptempo midtempo uk ny nyc us usa french spanish german italian latin afro jersey detroit chicago"
+    " slow fast uptempo midtempo uk fr ny nyc us usa french spanish german italian latin afro jersey detroit chicago"
     " atlanta memphis bay area west east coast south side westcoast eastcoast boom bap boombap boom-bap trap"
     " trapsoul drill lofi lo-fi lo fi chillhop g-funk gfunk funk phonk drift jazz jazzhop cloud plugg pluggnb"
     " crunk krunk old school oldschool old-school 80s 90s 2000s golden age era classic modern conscious gangsta"

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rapgen.data.fetch.addresses import Guard, guarded, proxies_of
-from rapgen.data.fetch.files import read_info, write_info
 from rapgen.data.fetch.lists import Row
 from rapgen.data.fetch.records import Records, open_records
 from rapgen.data.fetch.work import Folder, Job, Options, Outcome, Pace, Worker
@@ -101,7 +100,7 @@ class _Run:
             return
         self._seen.add(key)
         record = self._records.get(key)
-        if record and record.status == "ok" and self._is_there(record.file, job.rows):
+        if record and record.status == "ok" and self._folder.renew(record.file, job.rows):
             self.funnel.already_there += 1
         elif record and record.status == "skipped" and record.limits == self._options.limits:
             _increase(self.funnel.skipped, record.why)
@@ -140,13 +139,6 @@ class _Run:
         else:
             reasons = self.funnel.skipped if outcome.record.status == "skipped" else self.funnel.failed
             _increase(reasons, outcome.record.why)
-
-    def _is_there(self, name: str, rows: Sequence[Row]) -> bool:
-        """Whether a file is whole, with what is known of it; what the list says of it now is added."""
-        if not self._folder.has(name) or (info := read_info(self._folder.info_path(name))) is None:
-            return False
-        write_info(self._folder.info_path(name), info, rows)
-        return True
 
     def _tell(self) -> None:
         total = len(self._seen)

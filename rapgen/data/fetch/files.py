@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,9 @@ _READ = "aac,aiff,asf,avi,flac,flv,matroska,webm,mov,mp4,m4a,mp3,mpegts,ogg,wav"
 _MUXERS = {".m4a": "mp4", ".ogg": "ogg", ".webm": "webm"}
 _WEBM_CODECS = ("opus", "vorbis")
 _MAX_ID = 80  # characters
+_MAX_TAGS = 500
+_MAX_TEXT = 20_000  # characters
+_SECTION: Mapping[str, tuple[type, ...]] = {"caption": (str,), "start_s": (int, float), "end_s": (int, float)}
 _TEXTS = ("id", "extractor", "title", "description", "uploader", "license", "webpage_url")
 
 
@@ -75,8 +79,8 @@ def settle(download: Path, folder: Path, stem: str, max_length_s: float) -> tupl
 
 def describe(upload: Mapping[str, Any], duration_s: float | None) -> dict[str, Any]:
     """What an uploader and a site say of an upload, in yt-dlp's field names; what is not said is left out."""
-    told = {name: str(upload[name]) for name in _TEXTS if upload.get(name)}
-    tags = [str(tag) for tag in upload.get("tags") or ()]
+    told = {name: str(upload[name])[:_MAX_TEXT] for name in _TEXTS if upload.get(name)}
+    tags = [str(tag)[:_MAX_TEXT] for tag in list(upload.get("tags") or ())[:_MAX_TAGS]]
     duration_s = duration_s or upload.get("duration")
     return told | ({"tags": tags} if tags else {}) | ({"duration": round(duration_s, 3)} if duration_s else {})
 
@@ -92,15 +96,12 @@ def read_info(path: Path) -> dict[str, Any] | None:
 
 def write_info(path: Path, info: Mapping[str, Any], rows: Iterable[Row]) -> None:
     """Write what is known of an upload with what the rows of a list say of it, unless that stands there already."""
-    flat = {name: info[name] for name in ("caption", "start_s", "end_s") if name in info}
-    sections = {_range(section): section for section in info.get("sections") or ([flat] if flat else [])}
+    sections = {_range(section): section for section in _sections(info)}
     for row in rows:
-        said = {"caption": row.caption, "start_s": row.start_s, "end_s": row.end_s}
-        section = {name: value for name, value in said.items() if value is not None}
-        if section:
+        for section in _sections(asdict(row)):
             sections[_range(section)] = sections.get(_range(section), {}) | section
     told = [sections[span] for span in sorted(sections)]
-    rest = {name: value for name, value in info.items() if name not in (*flat, "sections")}
+    rest = {name: value for name, value in info.items() if name not in (*_SECTION, "sections")}
     whole = rest | ({"sections": told} if len(told) > 1 else told[0] if told else {})
     if whole != read_info(path):
         write_json(path, whole)
@@ -108,6 +109,16 @@ def write_info(path: Path, info: Mapping[str, Any], rows: Iterable[Row]) -> None
 
 def _safe(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "_", text)[:_MAX_ID]
+
+
+def _sections(info: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The ranges that are told of, with their captions; what has another type than ours is passed over."""
+    many = info.get("sections")
+    found = many if isinstance(many, list) else [info]
+    told = [
+        {n: s[n] for n, kinds in _SECTION.items() if isinstance(s.get(n), kinds)} for s in found if isinstance(s, dict)
+    ]
+    return [section for section in told if section]
 
 
 def _range(section: Mapping[str, Any]) -> tuple[float, float]:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from yt_dlp.utils import DownloadCancelled
+
 from rapgen.data.fetch.failures import TOO_MANY, Failure, Refused, disk_problem, explain
 from rapgen.data.fetch.files import INFO, SUFFIXES, begun_name, describe, read_info, settle, stem_of, write_info
 from rapgen.data.fetch.lists import Row
@@ -87,21 +89,22 @@ class Folder:
             if suffix in SUFFIXES.values():
                 self._files[stem] = entry.name
 
-    def has(self, name: str) -> bool:
-        """Whether an audio file of this name is there."""
-        return self._files.get(Path(name).stem) == name
-
-    def info_path(self, name: str) -> Path:
-        """Where what is known of an audio file stands."""
-        return self.path / f"{Path(name).stem}{INFO}"
+    def renew(self, name: str, rows: Sequence[Row]) -> bool:
+        """Add what a list says now to what is known of a file; False where the file or all that is known is gone."""
+        stem = Path(name).stem
+        with self._claim(stem):
+            info = read_info(self._info_path(stem)) if self._files.get(stem) == name else None
+            if info is not None:
+                write_info(self._info_path(stem), info, rows)
+        return info is not None
 
     def keep(self, downloader: Downloader, upload: dict[str, Any], rows: Sequence[Row]) -> tuple[str, bool]:
         """The file of an upload, and whether it is new: another address may have led to it before."""
         stem = stem_of(upload)
-        with self._claims.setdefault(stem, threading.Lock()):
+        info_path = self._info_path(stem)
+        with self._claim(stem):
             if name := self._files.get(stem):
-                path = self.info_path(name)
-                write_info(path, read_info(path) or describe(upload, None), rows)
+                write_info(info_path, read_info(info_path) or describe(upload, None), rows)
                 return name, False
             self._scratch.mkdir(exist_ok=True)
             download = self._scratch / begun_name(stem, upload)
@@ -111,7 +114,7 @@ class Folder:
             except Refused:
                 self._drop(stem)
                 raise
-            write_info(self.info_path(path.name), describe(upload, duration_s), rows)  # before its audio: see `has`
+            write_info(info_path, describe(upload, duration_s), rows)  # first: audio that is there is whole with it
             download.replace(path)
             self._files[stem] = path.name
             return path.name, True
@@ -120,13 +123,22 @@ class Folder:
         """Remove what has begun and was given up."""
         shutil.rmtree(self._scratch, ignore_errors=True)
 
+    def _claim(self, stem: str) -> threading.Lock:
+        return self._claims.setdefault(stem, threading.Lock())
+
+    def _info_path(self, stem: str) -> Path:
+        return self.path / f"{stem}{INFO}"
+
     def _drop(self, stem: str) -> None:
         for path in self._scratch.glob(f"{stem}.*"):
             path.unlink(missing_ok=True)
 
 
 class Pace:
-    """When to start and when to wait, for all threads together; Refused once they are to stop."""
+    """When to start and when to wait, for all threads together.
+
+    Once they are to stop, DownloadCancelled is raised, which yt-dlp lets through.
+    """
 
     def __init__(self, pause_s: float) -> None:
         self._pause_s = pause_s
@@ -139,9 +151,9 @@ class Pace:
         self._stop.set()
 
     def check_stop(self) -> None:
-        """Refused where all are to stop."""
+        """DownloadCancelled where all are to stop."""
         if self._stop.is_set():
-            raise Refused("stopped")
+            raise DownloadCancelled("stopped")
 
     def start(self, host: str) -> None:
         """Wait for one's turn."""

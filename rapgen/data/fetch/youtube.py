@@ -61,10 +61,12 @@ class Downloader(yt_dlp.YoutubeDL):
     ) -> None:
         self.problem: BaseException | None = None
         self.limits, self._check_stop = limits, check_stop
+        jar = None if cookies is None else io.StringIO(cookies)  # a file would be written back
         super().__init__(
             {
                 "format": _AUDIO_FIRST,
                 "extract_flat": "in_playlist",
+                "noplaylist": True,  # a video's address that also names a playlist means the video
                 "external_downloader": {"default": "native"},
                 "hls_prefer_native": True,
                 "socket_timeout": limits.timeout_s,
@@ -75,9 +77,7 @@ class Downloader(yt_dlp.YoutubeDL):
                 "skip_unavailable_fragments": False,
                 "max_filesize": limits.max_bytes,
                 "ratelimit": limits.rate,
-                "cookiefile": None
-                if cookies is None
-                else io.StringIO(cookies),  # a copy: the user's file stays as it is
+                "cookiefile": jar,
                 "proxy": proxy,
                 "cachedir": False,
                 "updatetime": False,
