@@ -44,7 +44,8 @@ def tokenize(
     """Write one token shard for each audio shard of `audio`; shards made with the same parts are kept.
 
     Other processes, by default as many as cores and memory take, get the parts by `load` and work on one thread each;
-    without it this process does all. Raises MismatchError where `folder` holds shards of other parts, or where a process has others.
+    without it this process does all. Raises MismatchError where `folder` holds shards of other parts, or where a
+    process has others.
     """
     current = json.loads(json.dumps(identities(parts), default=str))  # once: large parts take seconds to hash
     made = {path.name: path for path in list_shards(folder)}
