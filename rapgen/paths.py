@@ -48,7 +48,7 @@ def as_path(text: str | Path) -> Path:
         raise RapgenError(
             f"{protocol}://: a password in a URL ends in recipes and logs; leave it out and set {variable} instead"
         )
-    return UPath(text, use_listings_cache=False)  # others write there while we look
+    return cast(Path, UPath(text, use_listings_cache=False))  # others write there while we look
 
 
 def _password(url: str) -> str | None:

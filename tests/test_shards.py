@@ -21,7 +21,7 @@ from rapgen.recipe import parse_recipe
 from rapgen.tokens import collect as collecting
 from rapgen.tokens.batches import draw_clips
 from rapgen.tokens.collect import AUDIO, collect, stored_clip
-from rapgen.tokens.shards import Row, Shards, write_shard
+from rapgen.tokens.shards import Row, Shards, check_written, read_label, write_shard
 from rapgen.tokens.tokenize import CODES, SEMANTIC, aligned_name, tokenize
 
 WIDTHS = {"codes": 3, "semantic": 1}
@@ -140,6 +140,25 @@ def test_an_arrow_file_of_something_else_is_one_line(tmp_path: Path) -> None:
             Shards(folder)
 
 
+def test_what_a_killed_process_left_is_no_shard(tmp_path: Path) -> None:
+    path = one_shard(tmp_path)
+    (tmp_path / ".00001.arrow.x1y2.arrow").write_bytes(path.read_bytes()[:100])
+    assert len(Shards(tmp_path)) == 1
+
+
+def test_a_label_says_what_the_shard_does(tmp_path: Path) -> None:
+    label = read_label(one_shard(tmp_path))
+    assert label.ids == ("a",)
+    assert label.meta == Shards(tmp_path).meta
+
+
+def test_shards_that_another_machine_wrote_are_missed(tmp_path: Path) -> None:
+    path = one_shard(tmp_path)
+    check_written([path])
+    with pytest.raises(RapgenError, match=r"1 shards, 00001.arrow first, .*a folder that all machines share"):
+        check_written([path, tmp_path / "00001.arrow"])
+
+
 def test_an_empty_folder_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no shards in"):
         Shards(tmp_path)
@@ -256,7 +275,7 @@ def audio(tmp_path: Path, parts: Parts, one_core: None) -> Path:
 
 
 def make_tokens(audio: Path, parts: Parts, folder: Path) -> Shards:
-    tokenize(audio, parts, folder, load=lambda: parts, report=unseen)
+    tokenize(audio, parts, folder, report=unseen)
     return Shards(folder)
 
 

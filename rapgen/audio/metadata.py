@@ -131,9 +131,9 @@ def parse_rows(path: Path) -> Iterator[Row | AudioError]:
 def audio_files(folder: Path) -> list[str]:
     """Names of all audio files in a folder and those below, but for hidden ones, sorted."""
     if is_remote(folder):
-        names = map(PurePosixPath, list_tree(folder))
+        names = [PurePosixPath(name) for name in list_tree(folder)]
     else:
-        names = (PurePosixPath(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+        names = [PurePosixPath(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
     heard = (name for name in names if name.suffix.lower() in SUFFIXES)
     return sorted(str(name) for name in heard if not any(part.startswith(".") for part in name.parts))
 

@@ -10,7 +10,7 @@ import typer
 
 from rapgen.cli.fetch import fetch
 from rapgen.cli.prepare import prepare, validate
-from rapgen.cli.shards import tokenize
+from rapgen.cli.shards import export, tokenize
 
 if TYPE_CHECKING:
     from rapgen.data.stats import Stats
@@ -23,6 +23,7 @@ app.command()(fetch)
 app.command()(prepare)
 app.command()(validate)
 app.command()(tokenize)
+app.command()(export)
 
 
 @app.command()

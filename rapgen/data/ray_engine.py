@@ -126,7 +126,7 @@ def _connected() -> Any:
         raise PluginError("--engine ray needs Ray: pip install 'rapgen[ray]'") from None
     if not ray.is_initialized():
         _knock(address)
-        start = {} if address else {"include_dashboard": False}
+        start: dict[str, Any] = {} if address else {"include_dashboard": False}
         try:
             ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **start)
         except (ConnectionError, ValueError, RuntimeError) as error:

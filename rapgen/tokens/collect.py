@@ -15,7 +15,7 @@ from rapgen.interfaces import LEAD, Clip, ClipRef
 from rapgen.paths import is_file
 from rapgen.registry import build, lasting_options
 from rapgen.schema import Node
-from rapgen.tokens.shards import Row, Shard, Shards, list_shards, opened, read_label, write_shard
+from rapgen.tokens.shards import Row, Shard, Shards, check_written, list_shards, opened, read_label, write_shard
 
 CLIPS_A_SHARD = 64
 AUDIO = "audio"
@@ -53,6 +53,7 @@ def collect(
     for count in run_jobs(_write, todo, engine=engine, workers=workers):
         done += count
         report(done, len(refs))
+    check_written(job[0] for job in todo)
 
 
 def _compare(path: Path, refs: list[ClipRef], node: Node, sample_rate: int, channels: int) -> None:

@@ -7,7 +7,7 @@ column, so that a batch of crops is one gather a shard.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from rapgen.errors import ModelError
+from rapgen.errors import ModelError, RapgenError
 from rapgen.files import atomic
 from rapgen.interfaces import Annotations
 from rapgen.paths import list_folder, local_copy, read_from, same_place
@@ -62,6 +62,17 @@ def write_shard(path: Path, rows: Sequence[Row], meta: Mapping[str, Any]) -> Non
 def list_shards(folder: Path) -> list[Path]:
     """The shards of a folder in order; what a stopped run left unfinished is none."""
     return list_folder(folder, ".arrow")
+
+
+def check_written(paths: Iterable[Path]) -> None:
+    """RapgenError where shards that jobs have written are not here, since machines do not share the folder."""
+    wanted = list(paths)
+    there = {path for folder in {path.parent for path in wanted} for path in list_shards(folder)}
+    if missing := [path for path in wanted if path not in there]:
+        raise RapgenError(
+            f"{len(missing)} shards, {missing[0].name} first, are not in {missing[0].parent}: they were written on a "
+            "machine that does not share it; name a URL or a folder that all machines share"
+        )
 
 
 @contextmanager

@@ -19,8 +19,9 @@ from rapgen.interfaces import Clip, TokenSpec
 from rapgen.models.patterns import PAD
 from rapgen.parts import conditioners
 from rapgen.paths import is_file
+from rapgen.processes import workers_of_this_size
 from rapgen.tokens.collect import stored_clip
-from rapgen.tokens.shards import Row, Shard, list_shards, opened, read_label, write_shard
+from rapgen.tokens.shards import Row, Shard, check_written, list_shards, opened, read_label, write_shard
 
 CODES, SEMANTIC = "codes", "semantic"
 
@@ -35,15 +36,16 @@ def tokenize(
     parts: Parts,
     folder: Path,
     *,
-    load: Callable[[], Parts],
     report: Callable[[int, int], None],
+    load: Callable[[], Parts] | None = None,
     engine: str = "local",
     workers: int | None = None,
 ) -> None:
     """Write one token shard for each audio shard of `audio`; shards made with the same parts are kept.
 
-    Other processes get the parts by `load`. Raises MismatchError where `folder` holds shards of other parts, or where
-    a process has others.
+    Other processes, by default as many as cores and memory take, get the parts by `load` and work on one thread each;
+    without it this process does all. Raises MismatchError where `folder` holds shards of other parts, or where a
+    process has others.
     """
     current = json.loads(json.dumps(identities(parts), default=str))  # once: large parts take seconds to hash
     made = {path.name: path for path in list_shards(folder)}
@@ -53,6 +55,8 @@ def tokenize(
     jobs = [(path, folder / path.name, load, current) for path in clips if path.name not in made]
     done, total = sum(count for path, count in clips.items() if path.name in made), sum(clips.values())
     report(done, total)
+    if engine == "local":
+        workers = (workers or workers_of_this_size()) if load else 1
     _HERE[:] = [current, parts]
     try:
         for count in run_jobs(_write, jobs, engine=engine, workers=workers):
@@ -60,13 +64,15 @@ def tokenize(
             report(done, total)
     finally:
         _HERE.clear()
+    check_written(job[1] for job in jobs)
 
 
 _HERE: list[Any] = []  # identities and parts that this process works with, since they take long to load
 
 
-def _parts_here(load: Callable[[], Parts], current: dict[str, Any]) -> Parts:
+def _parts_here(load: Callable[[], Parts] | None, current: dict[str, Any]) -> Parts:
     if not _HERE or _HERE[0] != current:
+        assert load is not None
         parts = load()
         compare_all(current, parts, "what this process is to tokenize with")
         _HERE[:] = [current, parts]
@@ -81,7 +87,7 @@ def _compare(path: Path, stored: dict[str, Any], current: dict[str, Any], parts:
             raise MismatchError(f"{path} was made without {' and '.join(new)}; remove {path.parent.parent} and go on")
 
 
-def _write(audio: Path, path: Path, load: Callable[[], Parts], current: dict[str, Any]) -> int:
+def _write(audio: Path, path: Path, load: Callable[[], Parts] | None, current: dict[str, Any]) -> int:
     """Tokenize an audio shard; the number of its clips."""
     if is_file(path):  # where a job runs again, since the machine that did it has gone before it was told
         return len(read_label(path).ids)

@@ -38,7 +38,7 @@ def level_to(audio: np.ndarray, rate: int, target_lufs: float) -> tuple[float, f
     gain = 10 ** ((target_lufs - loudness) / 20)
     peak = float(_peaks(audio).max())
     if peak * gain * _MOST_OVER > _CEILING:
-        gain = min(gain, _CEILING / max(true_peak(audio, rate), peak))
+        gain = min(gain, _CEILING / true_peak(audio, rate))
     audio *= np.float32(gain)
     return loudness, 20 * float(np.log10(gain))
 
@@ -46,12 +46,12 @@ def level_to(audio: np.ndarray, rate: int, target_lufs: float) -> tuple[float, f
 def true_peak(audio: np.ndarray, rate: int) -> float:
     """The highest level of f32 [C, S], between samples too."""
     stream = soxr.ResampleStream(rate, _OVERSAMPLING * rate, len(audio), dtype="float32", quality="MQ")
-    starts = range(0, audio.shape[1], _BLOCK)
-    chunks = (np.ascontiguousarray(audio[:, start : start + _BLOCK].T) for start in starts)
-    between = (
-        stream.resample_chunk(chunk, last=start == starts[-1]) for start, chunk in zip(starts, chunks, strict=True)
-    )
-    return max(float(np.abs(chunk).max(initial=0)) for chunk in between)
+    highest = float(_peaks(audio).max())
+    for start in range(0, audio.shape[1], _BLOCK):
+        block = np.ascontiguousarray(audio[:, start : start + _BLOCK].T)
+        between = stream.resample_chunk(block, last=start + _BLOCK >= audio.shape[1])
+        highest = max(highest, float(np.abs(between).max(initial=0)))
+    return highest
 
 
 def _peaks(audio: np.ndarray) -> np.ndarray:

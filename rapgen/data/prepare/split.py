@@ -29,8 +29,9 @@ def assign_splits(families: Iterable[str], before: Mapping[str, str], seed: int)
     new = sorted((family for family in drawn if family not in before), key=lambda family: _place(family, seed))
     if new and "train" not in drawn.values():
         drawn[new.pop()] = "train"
-    if new and "valid" not in drawn.values():
-        drawn[new[0]] = "valid"
+    spare = new if list(drawn.values()).count("train") > 1 else [family for family in new if drawn[family] == "test"]
+    if spare and "valid" not in drawn.values():
+        drawn[spare[0]] = "valid"
     return drawn
 
 

@@ -118,9 +118,9 @@ def _listen(audio: np.ndarray, settings: Settings, tempo_hint_bpm: float | None)
     """f32 [2, S] without voices, if so asked, and at its new level, and what was heard in it."""
     voices = None if settings.vocals == "keep" else voiced(audio.mean(0), RATE)
     if voices and settings.vocals == "separate":
-        from rapgen.data.separate import remove_vocals
+        from rapgen.data.separate import remove_voices
 
-        audio = remove_vocals(audio, RATE)
+        audio = remove_voices(audio, RATE)
     loudness, gain_db = level_to(audio, RATE, settings.target_lufs)
     rhythm = track_rhythm(audio, RATE, tempo_hint_bpm=tempo_hint_bpm)
     return audio, _Heard(loudness, gain_db, voices, rhythm, estimate_key(audio, RATE))
