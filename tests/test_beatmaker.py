@@ -57,7 +57,7 @@ def test_refs_are_stable_and_travel() -> None:
     source = beatmaker(num_clips=18)
     refs = list(source.refs())
     assert isinstance(source, DataSource)
-    assert refs[17].id == refs[17].track == "beat-000017"
+    assert (refs[17].id, refs[17].track) == ("beat-000017", "train-0-000017")
     assert pickle.loads(pickle.dumps(refs)) == refs == list(source.refs())
 
 

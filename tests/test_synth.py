@@ -18,7 +18,7 @@ from rapgen.audio.metadata import annotations_of, read_rows
 from rapgen.cli.app import make_app
 from rapgen.registry import build
 
-SYNTH = ("data", "synth", "--num", "3", "--seed", "7", "--duration", "1.5", "--stems")
+SYNTH = ("data", "synth", "--num", "5", "--seed", "7", "--duration", "1.5", "--stems")
 
 
 def rapgen(*args: object) -> str:
@@ -29,10 +29,10 @@ def rapgen(*args: object) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three excerpts with their stems."""
+    """Three excerpts with their stems, of a dataset that has one each to validate and to test with besides."""
     out = tmp_path_factory.mktemp("synth") / "beats"
-    assert "3 beats in" in rapgen(*SYNTH, "--out", out)
-    return out
+    assert "train 3, valid 1, test 1" in rapgen(*SYNTH, "--out", out)
+    return out / "train"
 
 
 @pytest.fixture
@@ -47,8 +47,9 @@ def no_codec(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_codec")
 def test_datasets_reads_it_with_all_columns(folder: Path, tmp_path: Path) -> None:
-    loaded = datasets.load_dataset("audiofolder", data_dir=str(folder), cache_dir=str(tmp_path))["train"]
-    loaded = loaded.cast_column("audio", datasets.Audio(decode=False))
+    whole = datasets.load_dataset("audiofolder", data_dir=str(folder.parent), cache_dir=str(tmp_path))
+    assert {split: len(rows) for split, rows in whole.items()} == {"train": 3, "validation": 1, "test": 1}
+    loaded = whole["train"].cast_column("audio", datasets.Audio(decode=False))
     rows = read_rows(folder)
     assert len(loaded) == len(rows) == 3
     for found, row in zip(loaded, rows, strict=True):
@@ -87,23 +88,30 @@ def test_a_second_start_makes_only_what_is_missing(folder: Path) -> None:
     (folder / "midi" / "beat-000002.mid").unlink()
     (folder / "stems" / "beat-000002" / "bass.flac").unlink()
     (folder / "manifest.json").unlink()
-    rapgen(*SYNTH, "--out", folder)
+    rapgen(*SYNTH, "--out", folder.parent)
     assert {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()} == before
     kept = folder / "beat-000000.flac"
     assert kept.stat().st_mtime_ns == stamps[kept]
 
 
 def test_whole_loops_are_the_default(tmp_path: Path) -> None:
-    rapgen("data", "synth", "--num", 1, "--style", "crunk", "--bars", 8, "--split", "test", "--out", tmp_path)
-    (row,) = read_rows(tmp_path)
+    rapgen("data", "synth", "--num", 1, "--style", "crunk", "--bars", 8, "--out", tmp_path)
+    (row,) = read_rows(tmp_path / "train")
     assert row.style == "crunk"
     assert row.bars == 8
     assert row.stems is None
-    info = soundfile.info(tmp_path / row.file_name)
+    info = soundfile.info(tmp_path / "train" / row.file_name)
     assert info.frames == round(8 * 240 / (row.tempo_bpm or 0) * info.samplerate)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["clips"] == 1
-    assert manifest["source"]["split"] == "test"
+    assert manifest["splits"] == {"train": 1}
+    assert manifest["source"]["styles"] == ["crunk"]
+
+
+def test_no_beat_stands_in_two_splits_and_nothing_is_wrong_with_them(folder: Path) -> None:
+    sounds = [path.read_bytes() for path in folder.parent.glob("*/*.flac")]
+    assert len(set(sounds)) == len(sounds) == 5
+    rapgen("data", "validate", folder.parent)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +119,6 @@ def test_whole_loops_are_the_default(tmp_path: Path) -> None:
     [
         (("--bars", "7"), "bars is 7"),
         (("--style", "polka"), "unknown style 'polka'"),
-        (("--split", "all"), "unknown split 'all'"),
         (("--duration", "0.1"), "duration_s is 0.1"),
     ],
 )

@@ -57,10 +57,10 @@ class BeatmakerSource(DataSource):
         self._samples_dir, self._soundfont = samples_dir, soundfont
 
     def refs(self) -> Iterator[ClipRef]:
-        """One handle a clip: "beat-000017"."""
+        """One handle a clip: "beat-000017", the track of a seed and a split."""
         for index in range(self._num_clips):
-            name = f"beat-{index:06d}"
-            yield ClipRef(id=name, track=name, payload={"index": index})
+            track = f"{self._split}-{self._seeds[0]}-{index:06d}"
+            yield ClipRef(id=f"beat-{index:06d}", track=track, payload={"index": index})
 
     def load(self, ref: ClipRef) -> Clip:
         """Compose and render: float32 [2, samples] at 44.1 kHz, with all that is known of it."""

@@ -1,4 +1,4 @@
-"""`rapgen data`: render, tokenize, count."""
+"""`rapgen data`: fetch, prepare, render, tokenize, export, count."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _MAX_LISTED = 24  # values of a fact
 
-app = typer.Typer(help="Render, tokenize and count training data.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Fetch, prepare, render, tokenize and count training data.", no_args_is_help=True, rich_markup_mode=None)
 app.command()(fetch)
 app.command()(prepare)
 app.command()(validate)
@@ -28,15 +28,12 @@ app.command()(export)
 
 @app.command()
 def synth(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write: FLAC files, MIDI and metadata.jsonl.")],
-    num: Annotated[int, typer.Option("--num", "-n", help="Beats to render.")] = 100,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Dataset to write: train, valid and test, with MIDI.")],
+    num: Annotated[int, typer.Option("--num", "-n", min=1, help="Beats to render, a fiftieth each held out.")] = 100,
     seed: Annotated[int, typer.Option(help="The same seed renders the same beats.")] = 0,
     bars: Annotated[int | None, typer.Option(help="Loops of 8 or 16 bars only.")] = None,
     duration: Annotated[float | None, typer.Option(help="Excerpts of so many seconds instead of whole loops.")] = None,
     style: Annotated[list[str] | None, typer.Option(help="Of this style only. Repeatable.")] = None,
-    split: Annotated[str, typer.Option(help="train, valid or test: no beat, kit or wording of test is in train.")] = (
-        "train"
-    ),
     stems: Annotated[bool, typer.Option("--stems", help="Write drums, bass, music, effects and lead alone too.")] = (
         False
     ),
@@ -45,28 +42,28 @@ def synth(
 ) -> None:
     """Render captioned beats, whole loops with MIDI and exact tempo, key, chords and beats; a second start goes on.
 
+    No beat stands in two splits, and some kits, presets and wordings are in test alone.
+
     \b
-    rapgen data synth --num 1000 --seed 7 --out data/train
-    rapgen data synth --num 50 --split valid --style trap --style drill --bars 8 --stems --out data/valid
+    rapgen data synth --num 1000 --seed 7 --out data/synth
+    rapgen data synth --num 50 --style trap --style drill --bars 8 --stems --out loops
     """
     from rapgen.cli import progress
-    from rapgen.data.audiofolder import write_audiofolder
+    from rapgen.data.audiofolder import write_splits
 
     node = {
         "use": "beatmaker",
-        "num_clips": num,
         "seed": seed,
         "bars": bars,
         "duration_s": duration,
         "styles": style or None,
-        "split": split,
         "stems": stems,
         "samples_dir": None if samples is None else str(samples),
         "soundfont": None if soundfont is None else str(soundfont),
     }
     with progress.bars() as report:
-        count = write_audiofolder(node, out, report=report.work("beats"))
-    typer.echo(f"{count} beats in {out}")
+        counts = write_splits(node, num, out, report=lambda split: report.work(f"{split} beats"))
+    typer.echo(f"{num} beats in {out}: {', '.join(f'{split} {count}' for split, count in counts.items())}")
 
 
 @app.command()

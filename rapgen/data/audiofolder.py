@@ -67,6 +67,31 @@ def write_audiofolder(source: Node, out: Path, *, report: Report) -> int:
     return len(clips)
 
 
+def write_splits(source: Node, num_clips: int, out: Path, *, report: Callable[[str], Report]) -> dict[str, int]:
+    """Write `train`, `valid` and `test` of a source that renders (it has options `num_clips` and `split`) to `out`.
+
+    Clips of each split; the manifest of all is written last. Errors as of `write_audiofolder`.
+    """
+    counts = _split_sizes(num_clips)
+    for split, count in counts.items():
+        write_audiofolder({**source, "num_clips": count, "split": split}, out / split, report=report(split))
+    durations_s = [json.loads((out / split / MANIFEST).read_text())["duration_s"] for split in counts]
+    write_json(
+        out / MANIFEST,
+        {"format": FORMAT, "source": source, "clips": num_clips, "duration_s": sum(durations_s), "splits": counts},
+    )
+    return counts
+
+
+def _split_sizes(num_clips: int) -> dict[str, int]:
+    """A fiftieth each, one at least, to validate and to test with; the rest is for training."""
+    held_out = max(1, round(num_clips / 50))
+    sizes = {"train": max(1, num_clips - 2 * held_out)}
+    sizes["valid"] = min(held_out, num_clips - sizes["train"])
+    sizes["test"] = num_clips - sizes["train"] - sizes["valid"]
+    return {split: size for split, size in sizes.items() if size}
+
+
 def _write_clips(source: Node, jobs: list[tuple[Path, ClipRef]]) -> int:
     component = build("source", source)
     for path, ref in jobs:
