@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 _MAX_LISTED = 24  # values of a fact
 
-app = typer.Typer(help="Fetch, prepare, render, tokenize and count training data.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Fetch, prepare, render, tokenize and count training data.", no_args_is_help=True, rich_markup_mode=None
+)
 app.command()(fetch)
 app.command()(prepare)
 app.command()(validate)
