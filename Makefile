@@ -46,9 +46,10 @@ bundle: .venv/installed
 	touch $@
 
 # dac's requirements pin protobuf under 3.20, so it comes without them; what it imports is in the extra `test`.
+# tinysoundfont's PyAudio, which only plays aloud, does not build everywhere.
 .venv/installed-%: pyproject.toml constraints.txt | .venv/bin/python
 	$(INSTALL) --editable ".[$*]"
-	$(INSTALL) --no-deps descript-audio-codec descript-audiotools
+	$(INSTALL) --no-deps descript-audio-codec descript-audiotools tinysoundfont
 	touch $@
 
 clean:
