@@ -104,6 +104,11 @@ class Shards:
         """What is known of each clip."""
         return [_annotations(t) for s in self.shards for t in s.batch.column("annotations").to_pylist()]
 
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """f64 [clips]: how often training sees each clip, against the others."""
+        return np.array([annotations.weight for annotations in self.annotations])
+
     def lengths(self, stream: str) -> np.ndarray:
         """int64 [clips]: frames (or samples) each clip has of a stream."""
         return np.concatenate([np.diff(s.offsets(stream)) for s in self.shards])
