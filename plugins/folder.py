@@ -12,6 +12,7 @@ import numpy as np
 from rapgen.errors import RecipeError
 from rapgen.hookspecs import Register, hookimpl
 from rapgen.interfaces import Annotations, Clip, ClipRef, DataSource
+from rapgen.paths import PathOrUrl
 
 if TYPE_CHECKING:
     from rapgen.audio.metadata import Row
@@ -22,9 +23,10 @@ def rapgen_components(register: Register) -> None:
     register("source", "folder", folder)
 
 
-def folder(*, path: Path, duration_s: float | None = None) -> DataSource:
+def folder(*, path: PathOrUrl, duration_s: float | None = None) -> DataSource:
     """Audio files in `path`, told of in its metadata.jsonl; files over `duration_s` are cut into clips of that length.
 
+    The path may be a URL that fsspec knows, like s3://bucket/beats.
     Each line names a `file_name` and any of text, caption, captions, track, tempo_bpm, key, style, feel, bars,
     beats_s, first_beat, licence, weight, stems and what else `rapgen.audio.metadata.Row` has. Without words a file's
     name is its caption. Raises RecipeError for a length that is none.

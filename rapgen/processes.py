@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -33,6 +34,16 @@ def end_with_launcher() -> None:
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=follow, daemon=True).start()
+
+
+def workers_of_this_size() -> int:
+    """How many processes as large as this one has been fit into half of the memory: one a core at most."""
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(os.cpu_count() or 1, memory // 2 // own))
 
 
 def spread(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import soundfile
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from rapgen.errors import AudioError, PromptError
 from rapgen.groove import read_groove
 from rapgen.interfaces import Annotations, Chord, Groove, Upload
+from rapgen.paths import fetch, is_file, is_folder, is_remote, list_tree, local_copy
 
 METADATA = "metadata.jsonl"
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".webm")
@@ -92,10 +93,10 @@ def read_rows(folder: Path) -> list[Row]:
     Raises AudioError where there is no folder or no audio, or where a line is not JSON, has a column that makes no
     sense, or names a file that is missing, outside of the folder, or named before.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise AudioError(f"there is no folder {folder}; give one that holds audio files")
     path = folder / METADATA
-    rows = list(_metadata_rows(path) if path.is_file() else (Row(file_name=name) for name in audio_files(folder)))
+    rows = list(_metadata_rows(path) if is_file(path) else (Row(file_name=name) for name in audio_files(folder)))
     if not rows:
         raise AudioError(f"{folder} holds no audio; put WAV, FLAC, MP3, M4A or Opus files in it")
     return sorted(rows, key=lambda row: row.file_name)
@@ -104,14 +105,20 @@ def read_rows(folder: Path) -> list[Row]:
 def parse_rows(path: Path) -> Iterator[Row | AudioError]:
     """Each line of a `metadata.jsonl`, or what is wrong with it."""
     seen: set[str] = set()
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    remote = list_tree(path.parent) if is_remote(path) else None  # asked once, and not for each file
+    with fetch(path) as file:
+        lines = file.read().splitlines()
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         where = f"{path} line {number}"
         try:
             row = _parse_row(line, where)
             for file_name in filter(None, (row.file_name, row.midi, *(row.stems or {}).values())):
-                _check_file(path.parent, file_name, where)
+                if remote is None:
+                    _check_file(path.parent, file_name, where)
+                elif file_name not in remote:
+                    raise _missing(file_name, where)
             if row.file_name in seen:
                 raise AudioError(f"{where}: {row.file_name!r} has a line already; give it all captions there")
         except AudioError as error:
@@ -123,9 +130,12 @@ def parse_rows(path: Path) -> Iterator[Row | AudioError]:
 
 def audio_files(folder: Path) -> list[str]:
     """Names of all audio files in a folder and those below, but for hidden ones, sorted."""
-    names = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    shown = (name for name in names if not any(part.startswith(".") for part in name.parts))
-    return sorted(name.as_posix() for name in shown if (folder / name).is_file())
+    if is_remote(folder):
+        names = [PurePosixPath(name) for name in list_tree(folder)]
+    else:
+        names = [PurePosixPath(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+    heard = (name for name in names if name.suffix.lower() in SUFFIXES)
+    return sorted(str(name) for name in heard if not any(part.startswith(".") for part in name.parts))
 
 
 def make_row(file_name: str, track: str, annotations: Annotations) -> Row:
@@ -164,17 +174,18 @@ def annotations_of(row: Row) -> Annotations:
 
 def audio_duration_s(path: Path) -> float:
     """Seconds of audio by the file's header; AudioError where it is none."""
-    try:
-        return float(soundfile.info(path).duration)
-    except soundfile.LibsndfileError:
-        return _av_duration_s(path)
+    with local_copy(path) as local:
+        try:
+            return float(soundfile.info(local).duration)
+        except soundfile.LibsndfileError:
+            return _av_duration_s(local, path)
 
 
-def _av_duration_s(path: Path) -> float:
+def _av_duration_s(local: Path, path: Path) -> float:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(local)) as container:
             stream = container.streams.audio[0]
             if stream.duration is not None and stream.time_base is not None:
                 return float(stream.duration * stream.time_base)
@@ -214,4 +225,8 @@ def _check_file(folder: Path, file_name: str, where: str) -> None:
     if not is_inside:
         raise AudioError(f"{where}: {file_name!r} leads out of the folder; move the file into it")
     if not target.is_file():
-        raise AudioError(f"{where}: there is no file {file_name!r}; add it or remove the line")
+        raise _missing(file_name, where)
+
+
+def _missing(file_name: str, where: str) -> AudioError:
+    return AudioError(f"{where}: there is no file {file_name!r}; add it or remove the line")

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from rapgen.cli.options import Engine, EngineOption, WorkersOption
 from rapgen.errors import RapgenError
 
 if TYPE_CHECKING:
     from rapgen.data.prepare.summary import Summary
     from rapgen.schema import Recipe
 
-WorkersOption = Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one a core")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Tell it as JSON.")]
 
 
 def prepare(
-    raw: Annotated[str, typer.Argument(help="Folder of audio files, with what is said of them or without.")],
-    out: Annotated[str, typer.Option("--out", "-o", help="Folder of the dataset; one that is there grows.")],
+    raw: Annotated[str, typer.Argument(help="Folder or URL of audio files, with what is said of them or without.")],
+    out: Annotated[str, typer.Option("--out", "-o", help="Folder or URL of the dataset; one that is there grows.")],
     recipe: Annotated[
         str, typer.Option("--recipe", "-r", help="Recipe to train, by path or name: clips take its longest crop.")
     ] = "base",
@@ -38,6 +38,7 @@ def prepare(
         list[str] | None, typer.Option(help="Plugin that describes clips. Repeatable.", show_default="phrases")
     ] = None,
     max_duration: Annotated[float, typer.Option(help="Seconds; longer files are dropped.")] = 600.0,
+    engine: EngineOption = Engine.LOCAL,
     workers: WorkersOption = None,
     seed: Annotated[int, typer.Option(help="Draws the splits.")] = 0,
     as_json: JsonOption = False,
@@ -67,7 +68,7 @@ def prepare(
         seed=seed,
     )
     with bars() as report:
-        summary = run(raw, out, settings, report=report.work("tracks"), workers=workers)
+        summary = run(raw, out, settings, report=report.work("tracks"), engine=engine, workers=workers)
     typer.echo(json.dumps(_tree(summary), indent=2) if as_json else _told(summary, out))
 
 

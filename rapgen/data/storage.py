@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from rapgen.errors import RapgenError
 from rapgen.files import atomic
+from rapgen.paths import as_path, fetch, is_file, is_folder, is_remote, list_tree, remove
 
 
 @dataclass(frozen=True)
@@ -19,60 +20,42 @@ class Storage:
 
     root: str
 
-    def path(self, name: str) -> str:
-        """Where a file is, for people and for fsspec."""
-        return f"{self.root.rstrip('/')}/{name}"
+    def path(self, name: str) -> Path:
+        """Where a file is."""
+        return self._folder / name
 
     def sizes(self) -> Iterator[tuple[str, int | None]]:
         """Every file's name and bytes, in no order; None for what is no regular file, such as a pipe or a dead link.
 
         Raises RapgenError where there is no such folder or it cannot be read.
         """
-        if not self._is_remote:
-            yield from self._local_sizes()
-            return
-        fs, base = self._remote
-        for path, info in fs.find(base, detail=True).items():
-            yield path.removeprefix(base).lstrip("/"), info.get("size")
+        if not is_folder(self._folder):
+            raise RapgenError(f"there is no folder {self.root}; give one that is there")
+        yield from list_tree(self._folder).items() if is_remote(self._folder) else self._local_sizes()
 
     def open(self, name: str) -> BinaryIO:
-        """A file to read from; OSError where it cannot be."""
-        if not self._is_remote:
-            return (Path(self.root) / name).open("rb")
-        fs, base = self._remote
-        opened: BinaryIO = fs.open(f"{base}/{name}", "rb")
-        return opened
+        """A file to read from; OSError where it cannot be, RapgenError where its server does not give it."""
+        return fetch(self.path(name))
 
     def read(self, name: str) -> bytes:
-        """All of a file; OSError where it cannot be read."""
+        """All of a file; errors as of `open`."""
         with self.open(name) as file:
             return file.read()
 
     def write(self, name: str, content: bytes | Iterable[bytes]) -> None:
         """Write a file whole or not at all, at once or by pieces; RapgenError where the place does not take it."""
         pieces = (content,) if isinstance(content, bytes) else content
-        if not self._is_remote:
-            with atomic(Path(self.root) / name) as temporary, temporary.open("wb") as file:
-                file.writelines(pieces)
-            return
-        fs, base = self._remote
-        try:
-            fs.pipe_file(f"{base}/{name}", b"".join(pieces))
-        except OSError as error:
-            raise RapgenError(f"cannot write {self.path(name)}: {error}; choose another place") from None
+        with atomic(self.path(name)) as temporary, temporary.open("wb") as file:
+            file.writelines(pieces)
 
     def is_empty(self) -> bool:
         """Whether there is no file, or no such folder."""
-        if not self._is_remote and not Path(self.root).exists():
-            return True
-        return next(self.sizes(), None) is None
+        is_there = is_folder(self._folder) or is_file(self._folder)
+        return not is_there or next(self.sizes(), None) is None
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""
-        if not self._is_remote:
-            return (Path(self.root) / name).is_file()
-        fs, base = self._remote
-        return bool(fs.isfile(f"{base}/{name}"))
+        return is_file(self.path(name))
 
     def move(self, name: str, to: str) -> None:
         """Give a file another name, in place of whatever has it."""
@@ -81,15 +64,9 @@ class Storage:
 
     def remove(self, name: str) -> None:
         """Remove a file that is there."""
-        if not self._is_remote:
-            (Path(self.root) / name).unlink()
-            return
-        fs, base = self._remote
-        fs.rm_file(f"{base}/{name}")
+        remove(self.path(name))
 
     def _local_sizes(self) -> Iterator[tuple[str, int | None]]:
-        if not Path(self.root).is_dir():
-            raise RapgenError(f"there is no folder {self.root}; give one that is there")
         try:
             for folder, _, names in os.walk(self.root, onerror=_refuse):
                 for name in names:
@@ -98,16 +75,9 @@ class Storage:
         except OSError as error:
             raise RapgenError(f"cannot read {error.filename}: {error.strerror}") from None
 
-    @property
-    def _is_remote(self) -> bool:
-        return "://" in self.root
-
     @cached_property
-    def _remote(self) -> tuple[Any, str]:
-        from fsspec.core import url_to_fs
-
-        fs, base = url_to_fs(self.root)
-        return fs, base.rstrip("/")
+    def _folder(self) -> Path:
+        return as_path(self.root)
 
 
 def _refuse(error: OSError) -> None:
