@@ -1,6 +1,6 @@
 """The pictures of docs/beatmaker.md: `pip install matplotlib`, then `python docs/beatmaker_plots.py`.
 
-For each style one beat: the spectrogram of its first bars under the annotated beats, then how often and how strongly
+For each style one beat: the spectrogram of its last bars under the annotated beats, then how often and how strongly
 its drums set in at each 16th of the bar, as found in the audio, in three bands, beside what was written.
 """
 
@@ -23,7 +23,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 SEED = 4
-SHOWN_BARS = 4
+SHOWN_BARS = (4, 8)  # past the intro
 _HOP, _WINDOW = 256, 2048
 _BANDS = {"low": (30, 130), "mid": (180, 2200), "high": (6000, 16000)}  # Hz: kick, snare, hats
 _LEAST = 0.2  # of a band's strongest onset
@@ -57,23 +57,23 @@ def draw(clip: Clip, path: Path) -> None:
 
 
 def spectrogram(axes: Any, clip: Clip) -> None:
-    """The first bars, 30 Hz to 16 kHz, 70 dB deep, with beats as ticks and chords by name."""
+    """Some bars, 30 Hz to 16 kHz, 75 dB deep, with beats as ticks and chords by name."""
     known = clip.annotations
-    end_s = SHOWN_BARS * 240 / (known.groove.tempo_bpm or 0)
-    mono = clip.audio.mean(0)[: round(end_s * clip.sample_rate)]
+    start_s, end_s = (bar * 240 / (known.groove.tempo_bpm or 0) for bar in SHOWN_BARS)
+    mono = clip.audio.mean(0)[round(start_s * clip.sample_rate) : round(end_s * clip.sample_rate)]
     freq_hz, times_s, values = stft(mono, clip.sample_rate, nperseg=_WINDOW, noverlap=_WINDOW - _HOP)
     level_db = 20 * np.log10(np.abs(values) + 1e-7)
     level_db -= level_db.max()
-    axes.pcolormesh(times_s, freq_hz, level_db, vmin=-75, vmax=0, cmap="magma", shading="nearest", rasterized=True)
+    axes.pcolormesh(start_s + times_s, freq_hz, level_db, vmin=-75, vmax=0, cmap="magma", shading="nearest")
     axes.set_yscale("log")
     axes.set_ylim(30, 16_000)
-    axes.set_xlim(0, end_s)
+    axes.set_xlim(start_s, end_s)
     axes.set_yticks([50, 200, 1000, 5000], ["50", "200", "1k", "5k"], fontsize=7)
     axes.set_ylabel("Hz", fontsize=7)
-    beats_s = [beat_s for beat_s in known.beats_s if beat_s < end_s]
-    axes.set_xticks(beats_s, [f"{i // 4 + 1}.{i % 4 + 1}" for i in range(len(beats_s))], fontsize=6)
+    beats = {f"{i // 4 + 1}.{i % 4 + 1}": beat_s for i, beat_s in enumerate(known.beats_s) if start_s <= beat_s < end_s}
+    axes.set_xticks(list(beats.values()), list(beats), fontsize=6)
     for chord in known.chords:
-        if chord.start_s < end_s:
+        if start_s <= chord.start_s < end_s:
             axes.text(chord.start_s, 11_000, f" {chord.name}", color="white", fontsize=7)
 
 
@@ -97,11 +97,11 @@ def onset_grid(axes: Any, clip: Clip) -> None:
 
 def onsets(mono: np.ndarray, rate: int, bounds_hz: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
     """Times in seconds and strengths, 0 .. 1, of rises of energy in a band."""
-    hop, window = 96, 384 if bounds_hz[0] > 150 else 1024
+    hop, window, apart = (96, 384, 25) if bounds_hz[0] > 150 else (96, 1024, 75)
     freq_hz, times_s, values = stft(mono, rate, nperseg=window, noverlap=window - hop)
     band = np.log1p(300 * np.abs(values[(freq_hz >= bounds_hz[0]) & (freq_hz <= bounds_hz[1])])).sum(0)
     rise = np.maximum(band[3:] - band[:-3], 0)
-    peaks = (rise == maximum_filter1d(rise, 25)) & (rise > _LEAST * rise.max())
+    peaks = (rise == maximum_filter1d(rise, apart)) & (rise > _LEAST * rise.max())
     return times_s[3:][peaks], rise[peaks] / rise.max()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 
+from rapgen.groove import FEELS
 from rapgen.interfaces import Groove
 from rapgen_plugins.beatmaker.basslines import draw_bass
 from rapgen_plugins.beatmaker.dice import Dice
@@ -18,6 +19,7 @@ from rapgen_plugins.beatmaker.song import (
     STEPS_PER_BAR,
     ChordAt,
     Clock,
+    Hit,
     Note,
     Part,
     Section,
@@ -25,7 +27,6 @@ from rapgen_plugins.beatmaker.song import (
 )
 from rapgen_plugins.beatmaker.style import Style
 
-FEELS = ("half", "straight", "double")
 BLOCK_BARS = (8, 16)
 _START_PARTS = 60  # of a step, on which windows start
 
@@ -42,18 +43,7 @@ def arrange(style: Style, dice: Dice, *, duration_s: float | None, bars: int | N
 
     changes = draw_changes(style.harmony, dice)
     sections = draw_sections(block_bars, num_bars, dice)
-    drums = draw_drums(style.drumming, feel=feel, usual_feel=style.feel, num_bars=num_bars, dice=dice)
-    parts = _draw_parts(style, changes, sorted(drums["kick"]), num_bars, dice)
-    silent = draw_silences(sections, num_bars, dice)
-    if "lead" in parts:  # something always carries the harmony
-        silent["chords"] = silent.get("chords", set()) - silent.get("lead", set())
-    _silence_drums(drums, silent)
-    stops = _fill(drums, style, sections, num_bars, dice)
-    hits = {voice: strokes for voice, strokes in loosen(drums, style.drumming, dice).items() if strokes}
-    parts = {
-        name: _thinned(part, silent.get(name, set()), stops if name == "bass" else []) for name, part in parts.items()
-    }
-    parts = {name: part for name, part in parts.items() if part.notes or name in ("chords", "bass")}
+    hits, parts = _draw_score(style, feel, changes, sections, num_bars, dice)
     energy = energy_percent(style, tempo_bpm, feel, hits, num_bars)
     return Song(
         style=style.name,
@@ -89,6 +79,23 @@ def _whole_bars(clock: Clock) -> int | None:
     if clock.start_step % STEPS_PER_BAR:
         return None
     return int(clock.duration_s / (STEPS_PER_BAR * clock.step_s) + 1e-9) or None
+
+
+def _draw_score(
+    style: Style, feel: str, changes: Changes, sections: tuple[Section, ...], num_bars: int, dice: Dice
+) -> tuple[dict[str, tuple[Hit, ...]], dict[str, Part]]:
+    """Drums and parts over the whole song, less what its sections leave out."""
+    drums = draw_drums(style.drumming, feel=feel, usual_feel=style.feel, num_bars=num_bars, dice=dice)
+    parts = _draw_parts(style, changes, sorted(drums["kick"]), num_bars, dice)
+    silent = draw_silences(sections, num_bars, dice)
+    if "lead" in parts:  # where both would be silent, the chords play
+        silent["chords"] = silent.get("chords", set()) - silent.get("lead", set())
+    _silence_drums(drums, silent)
+    stops = _fill(drums, style, sections, num_bars, dice)
+    hits = {voice: strokes for voice, strokes in loosen(drums, style.drumming, dice).items() if strokes}
+    for name, part in parts.items():
+        parts[name] = _thinned(part, silent.get(name, set()), stops if name == "bass" else [])
+    return hits, {name: part for name, part in parts.items() if part.notes or name in ("chords", "bass")}
 
 
 def _draw_parts(style: Style, changes: Changes, kicks: list[float], num_bars: int, dice: Dice) -> dict[str, Part]:

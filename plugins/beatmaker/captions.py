@@ -73,7 +73,10 @@ def _blanks(song: Song, heard: Heard) -> Blanks:
         "sounds": _pairs(heard.players),
         "drums": [*(name for t in ("hat rolls", "triplet hats", "ghost notes", "claps", "swing") if t in heard.traits
                     for name in words.TRAITS[t]), *colours],
-        "bass": [name for player in heard.players if player in _BASSES for name in words.PLAYERS[player]],
+        "bass": [
+            *(name for player in heard.players if player in _BASSES for name in words.PLAYERS[player]),
+            *(name for t in ("sliding bass", "walking bass") if t in heard.traits for name in words.TRAITS[t]),
+        ],
         "chords": list(words.TRAITS["rich chords"]) if "rich chords" in heard.traits else [],
         "changes": _changes(song),
         "texture": textures,
