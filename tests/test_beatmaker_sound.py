@@ -240,7 +240,12 @@ def test_the_spectrum_is_that_of_such_music(rendered: dict[str, Rendered], style
 
 
 def test_lo_fi_is_duller_than_trap(rendered: dict[str, Rendered]) -> None:
-    assert centroid_hz(rendered["lo-fi"].mix) < 0.7 * centroid_hz(rendered["trap"].mix)
+    treble_db = {style: sum_db(spectrum_db(clip.mix)[-2:]) for style, clip in rendered.items()}  # above 5 kHz
+    assert treble_db["lo-fi"] < treble_db["trap"] - 4
+
+
+def sum_db(levels_db: list[float]) -> float:
+    return float(10 * np.log10((10 ** (np.array(levels_db) / 10)).sum()))
 
 
 def test_the_lead_is_a_part_of_the_music_and_silent_where_there_is_none() -> None:
@@ -329,18 +334,17 @@ _RENDER = """
 import sys, numpy as np
 sys.path.insert(0, {tests!r})
 from test_beatmaker_sound import beat, render, stream
-np.save({out!r}, np.stack([render(beat(style), stream(7)).mix[:, : 4 * 44100] for style in ("lo-fi", "phonk", "trap")]))
+np.save({out!r}, np.stack([render(beat(style), stream(7)).mix for style in ("lo-fi", "phonk")]))
 """
 
 
 def test_one_seed_is_one_beat_on_every_processor(tmp_path: Path) -> None:
-    every = [render(beat(style), stream(7)).mix[:, : 4 * SAMPLE_RATE] for style in ("lo-fi", "phonk", "trap")]
-    again = [render(beat(style), stream(7)).mix[:, : 4 * SAMPLE_RATE] for style in ("lo-fi", "phonk", "trap")]
-    assert all(np.array_equal(one, other) for one, other in zip(every, again, strict=True))
+    every, again = ([render(beat(style), stream(7)).mix for style in ("lo-fi", "phonk")] for _ in range(2))
+    assert np.array_equal(every, again)
     code = _RENDER.format(tests=str(Path(__file__).parent), out=str(tmp_path / "plain.npy"))
     plain = {"NPY_DISABLE_CPU_FEATURES": features(), "OMP_NUM_THREADS": "1", "OPENBLAS_CORETYPE": "Prescott"}
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=os.environ | plain, check=True)
-    assert np.abs(np.load(tmp_path / "plain.npy") - np.stack(every)).max() <= STEP
+    assert np.abs(np.load(tmp_path / "plain.npy") - every).max() <= STEP
 
 
 def features() -> str:
