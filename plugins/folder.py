@@ -12,6 +12,7 @@ import numpy as np
 from rapgen.errors import RecipeError
 from rapgen.hookspecs import Register, hookimpl
 from rapgen.interfaces import Annotations, Clip, ClipRef, DataSource
+from rapgen.paths import PathOrUrl
 
 if TYPE_CHECKING:
     from rapgen.audio.metadata import Row
@@ -22,12 +23,13 @@ def rapgen_components(register: Register) -> None:
     register("source", "folder", folder)
 
 
-def folder(*, path: Path, duration_s: float | None = None) -> DataSource:
+def folder(*, path: PathOrUrl, duration_s: float | None = None) -> DataSource:
     """Audio files in `path`, told of in its metadata.jsonl; files over `duration_s` are cut into clips of that length.
 
+    The path may be a URL that fsspec knows, like s3://bucket/beats.
     Each line names a `file_name` and any of text, caption, captions, track, tempo_bpm, key, style, feel, bars,
-    beats_s, first_beat, licence, stem. Without words a file's name is its caption. Raises RecipeError for a length that
-    is none.
+    beats_s, first_beat, licence, weight, stems and what else `rapgen.audio.metadata.Row` has. Without words a file's
+    name is its caption. Raises RecipeError for a length that is none.
     """
     if duration_s is not None and not duration_s > 0:
         raise RecipeError(f"folder: duration_s must be over 0, got {duration_s}")
@@ -40,8 +42,8 @@ class FolderSource(DataSource):
     def __init__(self, path: Path, duration_s: float | None) -> None:
         self._path = path
         self._duration_s = duration_s
-        # The file read last, since its clips come in a row: name, audio, stem, rate.
-        self._last: tuple[str, np.ndarray, np.ndarray | None, int] | None = None
+        # The file read last, since its clips come in a row: name, audio, stems, rate.
+        self._last: tuple[str, np.ndarray, dict[str, np.ndarray], int] | None = None
 
     def refs(self) -> Iterator[ClipRef]:
         """Handles by file name, "sub/beat.wav" or "sub/beat.wav#0002"; audio headers are read only to cut.
@@ -61,13 +63,13 @@ class FolderSource(DataSource):
         from rapgen.audio.metadata import annotations_of
 
         row, start_s = ref.payload["row"], ref.payload["start_s"]
-        audio, stem, rate = self._read(row)
+        audio, stems, rate = self._read(row)
         annotations = annotations_of(row)
         if start_s is None or self._duration_s is None:
-            return Clip(audio, rate, annotations, stem=stem)
+            return Clip(audio, rate, annotations, stems)
         cut = slice(round(start_s * rate), round((start_s + self._duration_s) * rate))
         annotations = _cut(annotations, start_s, self._duration_s)
-        return Clip(audio[:, cut], rate, annotations, stem=None if stem is None else stem[:, cut])
+        return Clip(audio[:, cut], rate, annotations, {name: stem[:, cut] for name, stem in stems.items()})
 
     def _starts_s(self, file_name: str) -> list[float] | list[None]:
         """Where the clips of a file start; None is the file as a whole."""
@@ -77,17 +79,17 @@ class FolderSource(DataSource):
             return [None]
         return [number * self._duration_s for number in range(int(total_s / self._duration_s + 0.5))]
 
-    def _read(self, row: Row) -> tuple[np.ndarray, np.ndarray | None, int]:
-        """Audio, its stem brought to the same rate and length, and the rate."""
+    def _read(self, row: Row) -> tuple[np.ndarray, dict[str, np.ndarray], int]:
+        """Audio, its stems brought to the same rate and length, and the rate."""
         from rapgen.audio.io import read_audio
 
         if self._last is None or self._last[0] != row.file_name:
             audio, rate = read_audio(self._path / row.file_name)
-            stem = None
-            if row.stem is not None:
-                alone, _ = read_audio(self._path / row.stem, sample_rate=rate)
-                stem = np.pad(alone, ((0, 0), (0, max(0, audio.shape[1] - alone.shape[1]))))[:, : audio.shape[1]]
-            self._last = (row.file_name, audio, stem, rate)
+            stems = {}
+            for name, file_name in (row.stems or {}).items():
+                alone, _ = read_audio(self._path / file_name, sample_rate=rate)
+                stems[name] = np.pad(alone, ((0, 0), (0, max(0, audio.shape[1] - alone.shape[1]))))[:, : audio.shape[1]]
+            self._last = (row.file_name, audio, stems, rate)
         return self._last[1:]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rapgen.hookspecs import Register, hookimpl
-from rapgen.interfaces import Clip, Conditioner, Melody, Prompt, TokenSpec
+from rapgen.interfaces import LEAD, Clip, Conditioner, Melody, Prompt, TokenSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,6 +71,6 @@ class MelodyConditioner(Conditioner):
         from rapgen.audio.melody import track_melody
 
         if self._last is None or self._last[0] is not clip:
-            audio = clip.audio if clip.stem is None else clip.stem
+            audio = clip.stems.get(LEAD, clip.audio)
             self._last = (clip, Melody(track_melody(audio, clip.sample_rate)))
         return self._last[1]

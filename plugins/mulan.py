@@ -68,7 +68,7 @@ class MuLaNConditioner(Conditioner):
         num_samples = clip.audio.shape[1]
         size = min(num_samples, round(self.window_s * clip.sample_rate))
         starts = window_starts(num_samples, size)
-        bare = replace(clip, annotations=Annotations(), stem=None)
+        bare = replace(clip, annotations=Annotations(), stems={}, midi=None)
         windows = [replace(bare, audio=clip.audio[:, start : start + size]) for start in starts]
         return [*windows, *(Prompt(text=caption) for caption in clip.annotations.captions)]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rapgen.errors import RapgenError
+from rapgen.paths import is_remote, put_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,8 +22,14 @@ if TYPE_CHECKING:
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it when the block ends well and removed when it does not.
 
-    Raises RapgenError, naming the path, where the folder cannot be written or the disk is full.
+    Where `path` is remote, a temporary file of this machine that is then put there whole. Raises RapgenError, naming
+    the path, where the folder cannot be written, the disk is full or a server does not take it.
     """
+    if is_remote(path):
+        with tempfile.TemporaryDirectory(prefix="rapgen-") as folder:
+            yield Path(folder) / path.name
+            put_file(Path(folder) / path.name, path)
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)

@@ -14,7 +14,7 @@ from rapgen.interfaces import Groove
 
 NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 KEYS = tuple(f"{note} {mode}" for note in NOTES for mode in ("major", "minor"))
-STYLES = ("boom bap", "trap", "lo-fi", "drill", "west coast", "phonk", "jazz rap", "cloud rap")
+STYLES = ("boom bap", "trap", "lo-fi", "drill", "g-funk", "phonk", "jazz rap", "cloud rap", "crunk", "old school")
 FEELS = ("straight", "half", "double")
 TEMPO_MIN_BPM, TEMPO_MAX_BPM = 40.0, 220.0
 BEATS_A_BAR = 4
@@ -99,10 +99,12 @@ _ALIASES = (  # in the order of STYLES: the group that matched tells the style
     r"trap(?:[ -]?soul)?|atlanta",
     r"low?[ -]?fi(?: hip[ -]?hop)?|chill[ -]?hop",
     r"drill",
-    r"west[ -]?coast|g[ -]?funk|bay area|hyphy",
+    r"west[ -]?coast|g[ -]?funk|gangsta[ -]funk|bay area|hyphy",
     r"phonk|memphis(?: rap)?",
     r"jazz[ -]?hop|jazzy?[ -](?:rap|hip[ -]?hop)",
     r"cloud[ -]?(?:rap|trap)|plugg(?:nb)?",
+    r"[ck]runk|dirty[ -]south",
+    r"old[ -]?school(?: rap| hip[ -]?hop)?|(?:80'?s|eighties|electro) (?:rap|hip[ -]?hop)",
 )
 _AFFIRMED = r"(?<!\bno )(?<!\bnot )(?<!\bwithout )(?<!\bnon-)(?<![\w'])"
 _STYLE = re.compile(rf"{_AFFIRMED}(?:{'|'.join(f'({alias})' for alias in _ALIASES)})(?![\w'])")

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+LEAD = "lead"
+"""The stem that carries a clip's tune, where it has one."""
+
 ROLES = ("codec", "semantic", "text_encoder", "conditioner", "source", "captioner", "metric")
 """The roles a component can have; each has one protocol below."""
 
@@ -69,14 +72,40 @@ class Groove:
 
 
 @dataclass(frozen=True)
+class Chord:
+    """A chord, until the next one."""
+
+    start_s: float
+    name: str  # "F#m7"; "N" where there is none
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What whoever put a track on the web wrote of it; empty where nothing is said."""
+
+    title: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    uploader: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True)
 class Annotations:
-    """What is known of a clip."""
+    """What is known of a clip; empty, or None, where nothing is."""
 
     groove: Groove = Groove()
     beats_s: tuple[float, ...] = ()  # seconds from the clip's start
     first_beat: int = 0  # number of beats_s[0] counted from a downbeat that opens a phrase
     captions: tuple[str, ...] = ()
     licence: str | None = None
+    swing: float | None = None  # where in its pair the second 16th falls: 0.5 is straight, 0.667 a triplet
+    chords: tuple[Chord, ...] = ()
+    instruments: tuple[str, ...] = ()  # the most prominent first
+    moods: tuple[str, ...] = ()
+    energy: float | None = None  # 0 calm .. 1 wild
+    upload: Upload = Upload()
+    weight: float = 1.0  # how often training sees the clip, against others
 
 
 @dataclass(frozen=True)
@@ -114,7 +143,8 @@ class Clip:
     audio: np.ndarray  # float32 [channels, samples], within -1 .. 1
     sample_rate: int  # Hz
     annotations: Annotations = Annotations()
-    stem: np.ndarray | None = None  # the part that carries the tune, alone, where a source has it; as long as audio
+    stems: Mapping[str, np.ndarray] = field(default_factory=dict)  # parts alone, as long as audio: LEAD, "drums"
+    midi: bytes | None = None  # a standard MIDI file of its notes
 
 
 @dataclass(frozen=True)

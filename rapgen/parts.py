@@ -14,6 +14,7 @@ from rapgen.files import write_tensors
 from rapgen.identities import Part, Parts, compare, compare_kind, full, half, identity_from_json, state_sha256
 from rapgen.interfaces import Trainable, TunableTextEncoder
 from rapgen.models.mulan import build_mulan
+from rapgen.paths import is_file, local_copy
 from rapgen.registry import build, lasting_options, registry
 from rapgen.schema import STAGES, Node, Recipe
 from rapgen.stage_checks import check_stages
@@ -86,7 +87,7 @@ def load_part(folder: Path, key: str, part: Part) -> None:
     """Load a part's state; ModelError where the file is damaged, MismatchError where it is another's."""
     path = part_path(folder, key)
     try:
-        with safe_open(path, framework="pt") as file:
+        with local_copy(path) as local, safe_open(local, framework="pt") as file:
             stored = identity_from_json(json.loads(file.metadata()["identity"]))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, AttributeError, TypeError, KeyError, ValueError) as error:
@@ -115,7 +116,7 @@ def load_parts(folder: Path, recipe: Recipe, *, need: tuple[str, ...] | None = N
     parts = build_parts(recipe)
     missing = []
     for key, part in parts.items():
-        if part_path(folder, key).is_file():
+        if is_file(part_path(folder, key)):
             load_part(folder, key, part)
         elif part.learns and (need is None or key in need):
             missing.append(key)

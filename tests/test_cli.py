@@ -28,6 +28,7 @@ COMMANDS = [
     *["generate", "train", "export", "doctor", "codec roundtrip", "mulan score", "semantic fit"],
     *[f"{stage} {verb}" for stage in ("codec", "mulan", "semantic", "coarse", "fine") for verb in ("train", "info")],
     *[
+        "data fetch",
         "data synth",
         "data tokenize",
         "data stats",

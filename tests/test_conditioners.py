@@ -142,8 +142,8 @@ def test_groove_refuses_bad_options(options: dict[str, Any]) -> None:
 
 
 def test_styles_are_an_option() -> None:
-    conditioner = groove(styles=["crunk", *STYLES])
-    _, valid = conditioner.encode([Prompt("", groove=Groove(style="crunk")), Prompt("", groove=Groove(style="polka"))])
+    conditioner = groove(styles=["bounce", *STYLES])
+    _, valid = conditioner.encode([Prompt("", groove=Groove(style="bounce")), Prompt("", groove=Groove(style="polka"))])
     assert valid[:, 2].tolist() == [True, False]
 
 

@@ -63,6 +63,7 @@ CASES = [
     Case("source", "toy"),
     Case("source", "beatmaker", {"num_clips": 2, "duration_s": 1.0}),
     Case("captioner", "toy"),
+    Case("captioner", "phrases"),
     Case("metric", "toy"),
 ]
 ELSEWHERE = {("source", "folder"), ("semantic", "hubert"), ("text_encoder", "hf")}  # need a folder
@@ -364,6 +365,13 @@ class Speechless(toy.ToyCaptioner):
         return list(clip.annotations.captions)
 
 
+class Parrot(toy.ToyCaptioner):
+    """Says what people wrote, as they wrote it."""
+
+    def caption(self, clip: Clip) -> list[str]:
+        return [*super().caption(clip), *clip.annotations.captions[:2]]
+
+
 class Counting(toy.ToyMetric):
     """Counts how often it was called."""
 
@@ -407,7 +415,8 @@ BROKEN: dict[str, tuple[str, Callable[[], Any], set[str]]] = {
     "views of captions that are not there": ("conditioner", Blind, {"views_are_encoded"}),
     "ends where the clip ends": ("conditioner", Impatient, {"windows_past_the_end"}),
     "beats past the end": ("source", Sloppy, {"annotations_make_sense"}),
-    "no caption without annotations": ("captioner", Speechless, {"captions_for_any_clip"}),
+    "no caption without annotations": ("captioner", Speechless, {"captions_for_any_clip", "captions_are_lines"}),
+    "line breaks in captions": ("captioner", Parrot, {"captions_are_lines"}),
     "counts of calls": ("metric", Counting, {"batches_do_not_matter"}),
     "figures that are none": ("metric", Lost, {"figures_are_finite"}),
 }

@@ -169,14 +169,13 @@ def test_folder_reads_metadata(tmp_path: Path) -> None:
 def test_a_stem_comes_with_its_clip_at_the_same_rate_and_length(tmp_path: Path) -> None:
     write_wav(tmp_path / "beat.wav", duration_s=3.0)
     write_wav(tmp_path / "stems" / "tune.wav", duration_s=2.5)
-    write_metadata(tmp_path, {"file_name": "beat.wav", "stem": "stems/tune.wav"})
+    write_metadata(tmp_path, {"file_name": "beat.wav", "stems": {"lead": "stems/tune.wav"}})
     ((_, whole),) = clips(tmp_path)
-    assert whole.stem is not None
-    assert whole.stem.shape == whole.audio.shape
-    assert not whole.stem[:, round(2.5 * whole.sample_rate) :].any()
+    assert whole.stems["lead"].shape == whole.audio.shape
+    assert not whole.stems["lead"][:, round(2.5 * whole.sample_rate) :].any()
     parts = [clip for _, clip in clips(tmp_path, duration_s=1.5)]
-    stems = [clip.stem for clip in parts if clip.stem is not None]
-    assert np.array_equal(np.concatenate(stems, 1), whole.stem)
+    stems = [clip.stems["lead"] for clip in parts]
+    assert np.array_equal(np.concatenate(stems, 1), whole.stems["lead"])
 
 
 def test_facts_that_cannot_be_played_are_not_read_from_captions(tmp_path: Path) -> None:

@@ -166,12 +166,12 @@ RESULTS: dict[str, tuple[str, str, Any, tuple[Any, ...], str]] = {
         "load gave audio with NaN",
     ),
     "a stem of doubles": (
-        *("source", "load", replace(CLIP, stem=np.zeros((1, 8))), (ClipRef("x", "x"),)),
-        r"load gave a stem numpy float64 \[1, 8\] for 'x'",
+        *("source", "load", replace(CLIP, stems={"lead": np.zeros((1, 8))}), (ClipRef("x", "x"),)),
+        r"load gave the stem 'lead' numpy float64 \[1, 8\] for 'x'",
     ),
     "a stem of another length": (
-        *("source", "load", replace(CLIP, stem=np.zeros((1, 8), np.float32)), (ClipRef("x", "x"),)),
-        r"load gave a stem .* for 'x', should be as long as its audio",
+        *("source", "load", replace(CLIP, stems={"lead": np.zeros((1, 8), np.float32)}), (ClipRef("x", "x"),)),
+        r"load gave the stem 'lead' .* for 'x', should be as long as its audio",
     ),
     "a clip at half a Hz": (
         *("source", "load", replace(CLIP, sample_rate=0.5), (ClipRef("x", "x"),)),

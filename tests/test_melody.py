@@ -231,7 +231,7 @@ def test_a_clips_tune_is_tracked_in_its_stem() -> None:
     line = notes(TUNE)
     stem = sung(line)
     noise = np.random.default_rng(0).normal(0, 0.3, stem.shape).astype(np.float32)
-    with_stem, without = Clip(noise, RATE, stem=stem), Clip(noise, RATE)
+    with_stem, without = Clip(noise, RATE, stems={"lead": stem}), Clip(noise, RATE)
     codes, valid = melody().encode([with_stem, without], spec=SPEC, num_frames=100)
     wanted, _ = melody().encode([Prompt("", melody=Melody(line))], spec=SPEC, num_frames=100)
     assert (codes[0] == wanted[0]).float().mean() > 0.85

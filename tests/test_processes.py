@@ -236,8 +236,8 @@ def test_rows_have_their_chance_however_they_are_dealt(cuts: list[int], first: i
 
 @given(count=st.integers(1, 30), rows=st.integers(1, 12), split=st.integers(1, 4), batch=st.integers(0, 50))
 def test_clips_are_dealt_by_rows_too(count: int, rows: int, split: int, batch: int) -> None:
-    whole = draw_clips(count, rows * split, 0, "stage", batch)
-    parts = [draw_clips(count, rows, 0, "stage", batch * split + n) for n in range(split)]
+    whole = draw_clips(np.ones(count), rows * split, 0, "stage", batch)
+    parts = [draw_clips(np.ones(count), rows, 0, "stage", batch * split + n) for n in range(split)]
     assert np.array_equal(np.concatenate(parts), whole)
 
 

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from rapgen.errors import MismatchError, ModelError, RapgenError
 from rapgen.identities import Parts
-from rapgen.interfaces import Annotations, Groove
+from rapgen.interfaces import Annotations, Chord, Groove, Upload
 from rapgen.models.patterns import PAD
 from rapgen.parts import bind, build_parts, freeze
 from rapgen.recipe import parse_recipe
 from rapgen.tokens import collect as collecting
+from rapgen.tokens.batches import draw_clips
 from rapgen.tokens.collect import AUDIO, collect, stored_clip
-from rapgen.tokens.shards import Row, Shards, write_shard
+from rapgen.tokens.shards import Row, Shards, check_written, read_label, write_shard
 from rapgen.tokens.tokenize import CODES, SEMANTIC, aligned_name, tokenize
 
 WIDTHS = {"codes": 3, "semantic": 1}
@@ -39,6 +40,10 @@ annotations = st.builds(
     first_beat=st.integers(0, 31),
     captions=st.lists(st.text(max_size=20), max_size=3).map(tuple),
     licence=st.none() | st.text(max_size=5),
+    chords=st.lists(st.builds(Chord, st.floats(0, 100), st.just("F#m7")), max_size=2).map(tuple),
+    energy=st.none() | st.floats(0, 1),
+    upload=st.builds(Upload, title=st.text(max_size=5), tags=st.just(("trap",))),
+    weight=st.floats(0.1, 5),
 )
 
 
@@ -135,6 +140,25 @@ def test_an_arrow_file_of_something_else_is_one_line(tmp_path: Path) -> None:
             Shards(folder)
 
 
+def test_what_a_killed_process_left_is_no_shard(tmp_path: Path) -> None:
+    path = one_shard(tmp_path)
+    (tmp_path / ".00001.arrow.x1y2.arrow").write_bytes(path.read_bytes()[:100])
+    assert len(Shards(tmp_path)) == 1
+
+
+def test_a_label_says_what_the_shard_does(tmp_path: Path) -> None:
+    label = read_label(one_shard(tmp_path))
+    assert label.ids == ("a",)
+    assert label.meta == Shards(tmp_path).meta
+
+
+def test_shards_that_another_machine_wrote_are_missed(tmp_path: Path) -> None:
+    path = one_shard(tmp_path)
+    check_written([path])
+    with pytest.raises(RapgenError, match=r"1 shards, 00001.arrow first, .*a folder that all machines share"):
+        check_written([path, tmp_path / "00001.arrow"])
+
+
 def test_an_empty_folder_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no shards in"):
         Shards(tmp_path)
@@ -157,7 +181,8 @@ def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def gather_audio(folder: Path, **changes: Any) -> Shards:
-    return collect(SOURCE, folder, **{"sample_rate": 8000, "channels": 1, "report": unseen, **changes})
+    collect(SOURCE, folder, **{"sample_rate": 8000, "channels": 1, "report": unseen, **changes})
+    return Shards(folder)
 
 
 def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -243,41 +268,70 @@ def parts(toy_recipe: dict[str, Any]) -> Parts:
 
 
 @pytest.fixture
-def audio(tmp_path: Path, parts: Parts, one_core: None) -> Shards:
+def audio(tmp_path: Path, parts: Parts, one_core: None) -> Path:
     codec = parts["codec"].component
-    return gather_audio(tmp_path / "audio", sample_rate=codec.spec.sample_rate, channels=codec.channels)
+    gather_audio(tmp_path / "audio", sample_rate=codec.spec.sample_rate, channels=codec.channels)
+    return tmp_path / "audio"
 
 
-def test_tokenizing_makes_only_what_is_missing(tmp_path: Path, audio: Shards, parts: Parts) -> None:
-    folder = tmp_path / "tokens"
+def make_tokens(audio: Path, parts: Parts, folder: Path) -> Shards:
     tokenize(audio, parts, folder, report=unseen)
+    return Shards(folder)
+
+
+def test_tokenizing_makes_only_what_is_missing(tmp_path: Path, audio: Path, parts: Parts) -> None:
+    folder = tmp_path / "tokens"
+    make_tokens(audio, parts, folder)
     first = contents(folder)
     (folder / "00001.arrow").unlink()
-    tokens = tokenize(audio, parts, folder, report=unseen)
+    tokens = make_tokens(audio, parts, folder)
     again = contents(folder)
     assert {n: c for n, (_, c) in again.items()} == {n: c for n, (_, c) in first.items()}
     assert [n for n in first if first[n][0] != again[n][0]] == ["00001.arrow"]
-    assert tokens.annotations == audio.annotations
+    assert tokens.annotations == Shards(audio).annotations
 
 
-def test_token_shards_hold_what_the_parts_say(tmp_path: Path, audio: Shards, parts: Parts) -> None:
-    tokens = tokenize(audio, parts, tmp_path / "tokens", report=unseen)
+def test_token_shards_hold_what_the_parts_say(tmp_path: Path, audio: Path, parts: Parts) -> None:
+    tokens, stored = make_tokens(audio, parts, tmp_path / "tokens"), Shards(audio)
     codec, semantic = parts["codec"].component, parts["semantic"].component
     for number in (0, 4, 6):
-        wave = torch.from_numpy(stored_clip(audio, number).audio)[None]
+        wave = torch.from_numpy(stored_clip(stored, number).audio)[None]
         assert np.array_equal(tokens.row(CODES, number), codec.encode(wave)[0].numpy())
         assert np.array_equal(tokens.row(SEMANTIC, number), semantic.encode(wave)[0].numpy())
-    frames = -(-audio.lengths(AUDIO) // codec.spec.hop_length)
+    frames = -(-stored.lengths(AUDIO) // codec.spec.hop_length)
     assert tokens.lengths(CODES).tolist() == tokens.lengths(aligned_name("grid", CODES)).tolist() == frames.tolist()
     assert tokens.lengths(SEMANTIC).tolist() == tokens.lengths(aligned_name("grid", SEMANTIC)).tolist()
     assert (tokens.lengths("tags") >= 1).all()
 
 
-def test_tokens_of_other_parts_are_refused(tmp_path: Path, audio: Shards, parts: Parts) -> None:
+def test_tokens_of_other_parts_are_refused(tmp_path: Path, audio: Path, parts: Parts) -> None:
     import dataclasses
 
-    tokenize(audio, parts, tmp_path / "tokens", report=unseen)
+    make_tokens(audio, parts, tmp_path / "tokens")
     codec = parts["codec"]
     other = {**parts, "codec": dataclasses.replace(codec, options={**codec.options, "strange": 3})}
     with pytest.raises(MismatchError, match=r"option 'strange' was None .* is 3 now"):
-        tokenize(audio, other, tmp_path / "tokens", report=unseen)
+        make_tokens(audio, other, tmp_path / "tokens")
+
+
+# ------------------------------------------------------------------------------------------------- drawing clips
+
+
+@settings(max_examples=50)
+@given(weights=st.lists(st.floats(0.1, 5), min_size=1, max_size=40).map(np.array), epoch=st.integers(0, 5))
+def test_an_epoch_has_each_clip_as_often_as_it_weighs(weights: np.ndarray, epoch: int) -> None:
+    expected = weights / weights.mean()
+    times = np.bincount(draw_clips(weights, len(weights), 0, "stage", epoch), minlength=len(weights))
+    assert (np.abs(times - expected) < 1 + 1e-9).all()
+
+
+def test_clips_of_one_weight_come_once_an_epoch_and_in_the_same_order_whatever_it_is() -> None:
+    drawn = draw_clips(np.full(97, 0.3), 97, 0, "stage", 3)
+    assert sorted(drawn) == list(range(97))
+    assert np.array_equal(drawn, draw_clips(np.ones(97), 97, 0, "stage", 3))
+
+
+def test_weights_hold_on_average() -> None:
+    weights = np.array([0.5, 1.0, 2.5])
+    drawn = np.concatenate([draw_clips(weights, 3, 0, "stage", epoch) for epoch in range(4000)])
+    assert np.bincount(drawn) / 4000 == pytest.approx(3 * weights / weights.sum(), abs=0.03)

@@ -13,21 +13,19 @@ import soxr
 from rapgen import __version__
 from rapgen.errors import AudioError
 from rapgen.files import atomic
+from rapgen.paths import as_path, is_file, local_copy
 
 
 def read_audio(path: str | Path, *, sample_rate: int | None = None, mono: bool = False) -> tuple[np.ndarray, int]:
-    """f32 [C, S] and its rate in Hz, resampled to `sample_rate` and mixed down if asked.
+    """f32 [C, S] and its rate in Hz, resampled to `sample_rate` and mixed down if asked; `path` may be a URL.
 
     Raises AudioError where the file is missing, empty, silent of samples, or not audio.
     """
-    path = Path(path)
-    if not path.is_file():
+    path = as_path(path)
+    if not is_file(path):
         raise AudioError(f"no audio file at {path}")
-    try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        audio = samples.T
-    except soundfile.LibsndfileError:
-        audio, rate = _read_av(path)
+    with local_copy(path) as local:
+        audio, rate = _read(local, path)
     if audio.shape[1] == 0:
         raise AudioError(f"{path} holds no audio; give a file with at least one sample")
     if not np.isfinite(audio).all():
@@ -39,11 +37,20 @@ def read_audio(path: str | Path, *, sample_rate: int | None = None, mono: bool =
     return np.ascontiguousarray(audio, np.float32), rate
 
 
-def _read_av(path: Path) -> tuple[np.ndarray, int]:
+def _read(local: Path, path: Path) -> tuple[np.ndarray, int]:
+    """All of a file of this machine, which errors call `path`."""
+    try:
+        samples, rate = soundfile.read(local, dtype="float32", always_2d=True)
+        return samples.T, rate
+    except soundfile.LibsndfileError:
+        return _read_av(local, path)
+
+
+def _read_av(local: Path, path: Path) -> tuple[np.ndarray, int]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(local)) as container:
             stream = container.streams.audio[0]
             resampler = av.AudioResampler(format="fltp", rate=stream.rate)
             frames: list[Any] = [f for frame in container.decode(stream) for f in resampler.resample(frame)]

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from rapgen.audio.io import read_audio, resample
+from rapgen.audio.key import fit_key
 from rapgen.errors import AudioError, PluginError, PromptError
-from rapgen.groove import NOTES, TEMPO_MAX_BPM, TEMPO_MIN_BPM, read_groove
+from rapgen.groove import TEMPO_MAX_BPM, TEMPO_MIN_BPM, read_groove
 from rapgen.interfaces import Melody, Note
 
 MIDI_SUFFIXES = (".mid", ".midi")
@@ -109,10 +110,8 @@ def _tracker() -> Any:
 def _read_midi(path: Path) -> Melody:
     if not path.is_file():
         raise AudioError(f"no MIDI file at {path}")
-    try:
-        import mido
-    except ImportError as error:
-        raise PluginError(f"MIDI is read by the package '{error.name}': pip install 'rapgen[melody]'") from error
+    import mido
+
     try:
         messages = list(mido.MidiFile(path))  # in seconds, by the file's tempos
         tempo_bpm = next((mido.tempo2bpm(m.tempo) for m in messages if m.type == "set_tempo"), 120.0)
@@ -153,11 +152,6 @@ def _highest(messages: list[Any]) -> tuple[Note, ...]:
 
 # ------------------------------------------------------------------------------------------------------ key
 
-_PROFILES = {  # Krumhansl and Kessler 1982: how well each degree fits a key, the tonic first
-    "major": (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
-    "minor": (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
-}
-
 
 def melody_key(melody: Melody) -> str:
     """The key a melody is in: the one it names, else the one whose profile its notes fit best; C major fits noise."""
@@ -166,11 +160,4 @@ def melody_key(melody: Melody) -> str:
     lasting = np.zeros(12)
     for note in melody.notes:
         lasting[note.midi % 12] += note.end_s - note.start_s
-    if np.ptp(lasting) <= 1e-6 * lasting.max():
-        return "C major"
-    fits = {
-        f"{NOTES[tonic]} {mode}": float(np.corrcoef(np.roll(profile, tonic), lasting)[0, 1])
-        for mode, profile in _PROFILES.items()
-        for tonic in range(12)
-    }
-    return max(fits, key=lambda key: fits[key])
+    return fit_key(lasting).key

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import pairwise
-from pathlib import Path
-from typing import Literal
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
 
 import soundfile
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from rapgen.errors import AudioError, PromptError
 from rapgen.groove import read_groove
-from rapgen.interfaces import Annotations, Groove
+from rapgen.interfaces import Annotations, Chord, Groove, Upload
+from rapgen.paths import fetch, is_file, is_folder, is_remote, list_tree, local_copy
 
 METADATA = "metadata.jsonl"
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".webm")
+# What stands for nothing in the first row of a file that knows a column in no row, where files beside it do: readers of
+# several splits, such as `datasets`, want columns of one type in all of them.
+BLANKS: Mapping[str, Any] = {
+    **dict.fromkeys(("key", "style", "feel", "licence", "title", "description", "uploader", "url"), ""),
+    **{column: [""] for column in ("captions", "instruments", "moods", "tags")},
+    **{"tempo_bpm": 0.0, "bars": 0, "beats_s": [-1.0]},
+}
+# Columns that `Annotations` has under the same name.
+_FACTS = ("beats_s", "first_beat", "licence", "swing", "chords", "instruments", "moods", "energy")
 
 
 class Row(BaseModel):
@@ -38,7 +48,24 @@ class Row(BaseModel):
     beats_s: tuple[float, ...] | None = None
     first_beat: int | None = None
     licence: str | None = None
-    stem: str | None = None  # file that holds the part that carries the tune alone, from the folder
+    swing: float | None = Field(None, ge=0.5, lt=1)
+    chords: tuple[Chord, ...] | None = None
+    instruments: tuple[str, ...] | None = None
+    moods: tuple[str, ...] | None = None
+    energy: float | None = Field(None, ge=0, le=1)
+    title: str | None = None
+    description: str | None = None
+    tags: tuple[str, ...] | None = None
+    uploader: str | None = None
+    url: str | None = None
+    weight: float = Field(1.0, gt=0)
+    stems: dict[str, str] | None = None  # files that hold parts alone, from the folder; `lead` is the tune's
+    midi: str | None = None  # file of its notes, from the folder
+
+    @field_validator(*BLANKS, mode="before")
+    @classmethod
+    def _is_told(cls, value: Any, info: ValidationInfo) -> Any:
+        return None if info.field_name and value == BLANKS[info.field_name] else value
 
     @field_validator("key")
     @classmethod
@@ -66,13 +93,49 @@ def read_rows(folder: Path) -> list[Row]:
     Raises AudioError where there is no folder or no audio, or where a line is not JSON, has a column that makes no
     sense, or names a file that is missing, outside of the folder, or named before.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise AudioError(f"there is no folder {folder}; give one that holds audio files")
     path = folder / METADATA
-    rows = list(_metadata_rows(path) if path.is_file() else _listed_rows(folder))
+    rows = list(_metadata_rows(path) if is_file(path) else (Row(file_name=name) for name in audio_files(folder)))
     if not rows:
         raise AudioError(f"{folder} holds no audio; put WAV, FLAC, MP3, M4A or Opus files in it")
     return sorted(rows, key=lambda row: row.file_name)
+
+
+def parse_rows(path: Path) -> Iterator[Row | AudioError]:
+    """Each line of a `metadata.jsonl`, or what is wrong with it."""
+    seen: set[str] = set()
+    remote = list_tree(path.parent) if is_remote(path) else None  # asked once, and not for each file
+    with fetch(path) as file:
+        lines = file.read().splitlines()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{path} line {number}"
+        try:
+            row = _parse_row(line, where)
+            for file_name in filter(None, (row.file_name, row.midi, *(row.stems or {}).values())):
+                if remote is None:
+                    _check_file(path.parent, file_name, where)
+                elif file_name not in remote:
+                    raise _missing(file_name, where)
+            if row.file_name in seen:
+                raise AudioError(f"{where}: {row.file_name!r} has a line already; give it all captions there")
+        except AudioError as error:
+            yield error
+            continue
+        seen.add(row.file_name)
+        yield row
+
+
+def audio_files(folder: Path) -> list[str]:
+    """Names of all audio files in a folder and those below, but for hidden ones, sorted."""
+    if is_remote(folder):
+        names = [PurePosixPath(name) for name in list_tree(folder)]
+    else:
+        names = [PurePosixPath(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+    heard = (name for name in names if name.suffix.lower() in SUFFIXES)
+    return sorted(str(name) for name in heard if not any(part.startswith(".") for part in name.parts))
 
 
 def make_row(file_name: str, track: str, annotations: Annotations) -> Row:
@@ -83,10 +146,10 @@ def make_row(file_name: str, track: str, annotations: Annotations) -> Row:
         track=track,
         text=captions[0] if captions else None,
         captions=captions,
-        beats_s=annotations.beats_s,
-        first_beat=annotations.first_beat,
-        licence=annotations.licence,
+        **{name: None if (value := getattr(annotations, name)) == () else value for name in _FACTS},
+        **{name: value or None for name, value in asdict(annotations.upload).items()},
         **asdict(annotations.groove),
+        weight=annotations.weight,
     )
 
 
@@ -102,26 +165,27 @@ def annotations_of(row: Row) -> Annotations:
     facts = {name: getattr(row, name) for name in asdict(Groove())}
     return Annotations(
         groove=Groove(**{name: heard.get(name) if fact is None else fact for name, fact in facts.items()}),
-        beats_s=row.beats_s or (),
-        first_beat=row.first_beat or 0,
         captions=captions,
-        licence=row.licence,
+        upload=Upload(**{name: value for name in asdict(Upload()) if (value := getattr(row, name))}),
+        weight=row.weight,
+        **{name: value for name in _FACTS if (value := getattr(row, name)) is not None},
     )
 
 
 def audio_duration_s(path: Path) -> float:
     """Seconds of audio by the file's header; AudioError where it is none."""
-    try:
-        return float(soundfile.info(path).duration)
-    except soundfile.LibsndfileError:
-        return _av_duration_s(path)
+    with local_copy(path) as local:
+        try:
+            return float(soundfile.info(local).duration)
+        except soundfile.LibsndfileError:
+            return _av_duration_s(local, path)
 
 
-def _av_duration_s(path: Path) -> float:
+def _av_duration_s(local: Path, path: Path) -> float:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(local)) as container:
             stream = container.streams.audio[0]
             if stream.duration is not None and stream.time_base is not None:
                 return float(stream.duration * stream.time_base)
@@ -130,24 +194,10 @@ def _av_duration_s(path: Path) -> float:
         raise AudioError(f"{path} cannot be read as audio; give a WAV, FLAC, MP3, M4A or Opus file") from None
 
 
-def _listed_rows(folder: Path) -> Iterator[Row]:
-    for path in folder.rglob("*"):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
-            yield Row(file_name=path.relative_to(folder).as_posix())
-
-
 def _metadata_rows(path: Path) -> Iterator[Row]:
-    seen: set[str] = set()
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        if not line.strip():
-            continue
-        where = f"{path} line {number}"
-        row = _parse_row(line, where)
-        for file_name in filter(None, (row.file_name, row.stem)):
-            _check_file(path.parent, file_name, where)
-        if row.file_name in seen:
-            raise AudioError(f"{where}: {row.file_name!r} has a line already; give it all captions there")
-        seen.add(row.file_name)
+    for row in parse_rows(path):
+        if isinstance(row, AudioError):
+            raise row
         yield row
 
 
@@ -175,4 +225,8 @@ def _check_file(folder: Path, file_name: str, where: str) -> None:
     if not is_inside:
         raise AudioError(f"{where}: {file_name!r} leads out of the folder; move the file into it")
     if not target.is_file():
-        raise AudioError(f"{where}: there is no file {file_name!r}; add it or remove the line")
+        raise _missing(file_name, where)
+
+
+def _missing(file_name: str, where: str) -> AudioError:
+    return AudioError(f"{where}: there is no file {file_name!r}; add it or remove the line")

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rapgen.errors import RapgenError
+from rapgen.paths import as_path, local_copy, same_place
 
 if TYPE_CHECKING:
     from rapgen.identities import Parts
     from rapgen.schema import Recipe
     from rapgen.training.run import Run
 
+
+class Engine(StrEnum):
+    """What runs jobs."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 RecipeOption = Annotated[str | None, typer.Option("--recipe", "-r", help="Recipe, by path or name.")]
 RunOption = Annotated[
-    Path | None, typer.Option("--run", help="Folder of the run.", show_default="runs/ and the recipe's name")
+    Path | None,
+    typer.Option(
+        "--run", parser=as_path, metavar="PATH", help="Folder of the run.", show_default="runs/ and the recipe's name"
+    ),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Change a key of the recipe: stages.coarse.steps=200. Repeatable.")
@@ -27,19 +41,34 @@ ModelOption = Annotated[
 ProcessesOption = Annotated[
     int, typer.Option("--processes", min=1, help="Processes of this machine to train with: GPUs, or shares of the CPU.")
 ]
+EngineOption = Annotated[
+    Engine, typer.Option("--engine", help="Where the work is done: in processes of this machine, or on a Ray cluster.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Jobs at a time.", show_default="one a core")
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")]
 
 
-def chosen_run(recipe: str | None, folder: Path | None, overrides: list[str] | None) -> Run:
-    """The run to work on: of a recipe, or of a folder that has one already. RapgenError where neither is given."""
+def chosen_run(
+    recipe: str | None, folder: Path | None, overrides: Sequence[str] | None, *, is_trained: bool = True
+) -> Run:
+    """The run to work on: of a recipe, or of a folder that has one already; at a URL where it `is_trained` not.
+
+    RapgenError where neither is given.
+    """
     from rapgen.recipe import load_recipe
     from rapgen.training.run import Run, run_recipe
 
-    if recipe is None:
-        if folder is None:
-            raise RapgenError("no recipe is given; add --recipe boombox, or --run with the folder of a run")
-        recipe = str(run_recipe(folder))
-    loaded = load_recipe(recipe, overrides or ())
+    if folder is not None and is_trained:
+        same_place(folder, "training")
+    if recipe is not None:
+        loaded = load_recipe(recipe, overrides or ())
+    elif folder is None:
+        raise RapgenError("no recipe is given; add --recipe boombox, or --run with the folder of a run")
+    else:
+        with local_copy(run_recipe(folder)) as path:
+            loaded = load_recipe(path, overrides or ())
     return Run(folder or Path("runs") / loaded.name, loaded)
 
 

@@ -78,15 +78,14 @@ def _source_load(source: Any, clip: Any, ref: ClipRef) -> None:
     import numpy as np
 
     _instance("load", clip, Clip)
-    for what, audio in {"audio": clip.audio, "a stem": clip.stem}.items():
-        if what == "a stem" and audio is None:
-            continue
+    stems = {f"the stem {name!r}": stem for name, stem in clip.stems.items()}
+    for what, audio in {"audio": clip.audio, **stems}.items():
         if not isinstance(audio, np.ndarray) or audio.dtype != np.float32 or audio.ndim != 2 or not audio.size:
             raise Violation(f"load gave {what} {describe(audio)} for {ref.id!r}, should be numpy float32 [C, S]")
         if not np.isfinite(audio).all():
             raise Violation(f"load gave {what} with NaN or infinity in it for {ref.id!r}")
-    if clip.stem is not None and clip.stem.shape[1] != clip.audio.shape[1]:
-        raise Violation(f"load gave a stem {describe(clip.stem)} for {ref.id!r}, should be as long as its audio")
+        if audio.shape[1] != clip.audio.shape[1]:
+            raise Violation(f"load gave {what} {describe(audio)} for {ref.id!r}, should be as long as its audio")
     whole(f"the sample_rate of {ref.id!r}", clip.sample_rate, 1)
 
 

@@ -7,12 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rapgen.audio.metadata import annotations_of, audio_duration_s, read_rows
+from rapgen.audio.metadata import METADATA, annotations_of, audio_duration_s, read_rows
+from rapgen.data.balance import Share, shares
+from rapgen.data.report import ClipFacts
 from rapgen.interfaces import Annotations
+from rapgen.uploads import clean
 
 _TEMPO_STEP_BPM = 10
 _DURATION_STEP_S = 5
 _UNKNOWN = "unknown"
+_SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,16 @@ class Stats:
     style: Mapping[str, int]
     duration_s: Mapping[str, int]  # "5-9": 5 s or more, less than 10
     captions: Mapping[str, int]  # how many a clip has
+    uploader: Mapping[str, int]
+    instruments: Mapping[str, int]  # clips that have each
+    weights: Mapping[str, list[Share]]  # by trait, shares without and with weights; empty where all weigh the same
+
+
+def describe_dataset(folder: Path) -> dict[str, Stats]:
+    """Figures of each split of a dataset that has any; else of the folder, under ""."""
+    told = {split: folder / split / METADATA for split in _SPLITS}
+    splits = [split for split, path in told.items() if path.is_file() and path.stat().st_size]
+    return {split: describe_folder(folder / split) for split in splits} or {"": describe_folder(folder)}
 
 
 def describe_folder(folder: Path) -> Stats:
@@ -46,7 +60,18 @@ def describe(clips: Iterable[tuple[float, Annotations]]) -> Stats:
         style=_names([groove.style for groove in grooves]),
         duration_s=_ranges(durations_s, _DURATION_STEP_S),
         captions={str(n): count for n, count in sorted(Counter(len(a.captions) for a in known).items())},
+        uploader=_names([clean(annotations.upload.uploader) for annotations in known]),
+        instruments=_names(name for annotations in known for name in annotations.instruments or (None,)),
+        weights=_weights(known),
     )
+
+
+def _weights(known: Iterable[Annotations]) -> dict[str, list[Share]]:
+    weights = [annotations.weight for annotations in known]
+    if len(set(weights)) < 2:
+        return {}
+    clips = [ClipFacts(0, a.groove.tempo_bpm, style=a.groove.style, uploader=clean(a.upload.uploader)) for a in known]
+    return {trait: found for trait, found in shares(clips, weights).items() if found}
 
 
 def _names(values: Iterable[str | None]) -> dict[str, int]:

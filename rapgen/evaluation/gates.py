@@ -36,15 +36,17 @@ def measure(lm: MusicLM, *, clips: int, beats_s: float | None, report: Report) -
     with tempfile.TemporaryDirectory(prefix="rapgen-") as folder:
         codec = lm.parts["codec"].component
         node: Node = lm.recipe.data.valid
-        audio = collect(
+        sound, words = Path(folder) / "audio", Path(folder) / "tokens"
+        collect(
             node,
-            Path(folder) / "audio",
+            sound,
             sample_rate=codec.spec.sample_rate,
             channels=codec.channels,
             report=report("held-out audio"),
             limit=clips,
         )
-        tokens = tokenize(audio, lm.parts, Path(folder) / "tokens", report=report("held-out tokens"))
+        tokenize(sound, lm.parts, words, report=report("held-out tokens"))
+        audio, tokens = Shards(sound), Shards(words)
         count = min(clips, len(audio))
         figures = {"codec": measure_codec(lm, audio, tokens, count), "mulan": measure_mulan(lm, audio, count)}
         for stage in lm.models:

@@ -13,7 +13,7 @@ from rapgen.audio.melody import pitch_classes, track_melody
 from rapgen.evaluation.beats import Figures
 from rapgen.generation.musiclm import MusicLM
 from rapgen.groove import BEATS_A_BAR, describe
-from rapgen.interfaces import Clip, Groove, Melody
+from rapgen.interfaces import LEAD, Clip, Groove, Melody
 from rapgen.tokens.collect import stored_clip
 from rapgen.tokens.shards import Shards
 
@@ -70,7 +70,7 @@ def _tunes(audio: Shards, clips: int, duration_s: float) -> Iterator[Tune]:
         if start_s is None or clip.audio.shape[1] / clip.sample_rate - start_s < duration_s or groove.tempo_bpm is None:
             continue
         first, last = (round(time_s * clip.sample_rate) for time_s in (start_s, start_s + duration_s))
-        tracked = (clip.audio if clip.stem is None else clip.stem)[:, first:last]
+        tracked = clip.stems.get(LEAD, clip.audio)[:, first:last]
         notes = track_melody(tracked, clip.sample_rate)
         if sum(note.end_s - note.start_s for note in notes) >= _LEAST_SHARE * duration_s:
             melody = Melody(notes, tempo_bpm=groove.tempo_bpm, key=groove.key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rapgen.groove import describe
-from rapgen.interfaces import Annotations, Clip, Groove, Prompt, TokenSpec
+from rapgen.interfaces import Annotations, Clip, Groove, Prompt, TokenSpec, Upload
 
 RATE = 24_000  # Hz
 DURATION_S = 4.0
@@ -67,6 +68,23 @@ def clips() -> tuple[Clip, ...]:
     short = replace(beats[2], audio=beats[2].audio[:, :1000])
     sample = replace(bare, audio=bare.audio[:, 500:501])
     return (*beats, bare, wide, short, sample)
+
+
+def wild_clips() -> Iterator[Clip]:
+    """Beats beside which people wrote much, little, in other scripts, on many lines, or nothing that is a word."""
+    words = (
+        "暗い夜のビート",
+        "dark\nbeat\r\n\x00 at https://example.org @me 🎹",
+        LONG_TEXT * 100,
+        "🎹🎹",
+        "",
+        "trap",
+        "trap",
+    )
+    for clip, title in zip(clips(), words, strict=False):
+        upload = Upload(title=title, description="\n".join(words), tags=words, uploader=title)
+        annotations = replace(clip.annotations, captions=tuple(word for word in words if word), upload=upload)
+        yield replace(clip, annotations=annotations)
 
 
 def prompts() -> list[Prompt]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rapgen.testing.case import Case, Rule
 from rapgen.testing.compare import close, same
-from rapgen.testing.examples import LONG_TEXT, TEXTS, clips
+from rapgen.testing.examples import LONG_TEXT, TEXTS, clips, wild_clips
 
 
 @Rule
@@ -58,4 +58,15 @@ def captions_repeat(case: Case) -> None:
 
 
 TEXT_RULES = (any_text, text_repeats, text_alone_or_together, texts_differ)
-CAPTIONER_RULES = (captions_for_any_clip, captions_repeat)
+
+
+@Rule
+def captions_are_lines(case: Case) -> None:
+    """Captions stand on one line each, and no two of a clip are the same, whatever is written beside the clip."""
+    for clip in (*clips(), *wild_clips()):
+        captions = case.component.caption(clip)
+        assert all(len(caption.splitlines()) == 1 for caption in captions), f"{captions} break lines"
+        assert len(set(captions)) == len(captions), f"{captions} say the same twice"
+
+
+CAPTIONER_RULES = (captions_for_any_clip, captions_repeat, captions_are_lines)

@@ -30,13 +30,25 @@ def uniforms(*keys: str | int, first: int, rows: int, columns: int) -> np.ndarra
     return ((raw >> np.uint64(41)).astype(np.float32) + 0.5) * np.float32(2**-23)
 
 
-def draw_clips(count: int, batch_size: int, seed: int, stage: str, batch: int) -> np.ndarray:
-    """int64 [batch_size]: the clips of the given batch; each epoch goes through all clips in an order of its own."""
-    first = batch * batch_size
+def draw_clips(weights: np.ndarray, batch_size: int, seed: int, stage: str, batch: int) -> np.ndarray:
+    """int64 [batch_size]: the clips of the given batch, of clips with the given weights, f64 [clips].
+
+    Each epoch, as many rows as there are clips, has an order of its own and each clip as often as its weight against
+    the mean says, rounded up or down at random: once, where all weigh the same.
+    """
+    first, count = batch * batch_size, len(weights)
     epochs = range(first // count, (first + batch_size - 1) // count + 1)
-    order = np.concatenate([generator(seed, stage, "order", e).permutation(count) for e in epochs])
+    ends = np.cumsum(weights * (count / weights.sum()))
+    order = np.concatenate([_epoch(ends, generator(seed, stage, "order", epoch)) for epoch in epochs])
     start = first - epochs.start * count
     return order[start : start + batch_size]
+
+
+def _epoch(ends: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The clips of an epoch: even steps, from a random start, over a line on which clip `i` ends at `ends[i]`."""
+    order = rng.permutation(len(ends))
+    chosen = np.searchsorted(ends, rng.random() + np.arange(len(ends)), side="right")
+    return np.minimum(chosen, len(ends) - 1)[order]
 
 
 def draw_frames(lengths: np.ndarray, crop: int, chance: np.ndarray) -> np.ndarray:

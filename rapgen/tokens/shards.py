@@ -1,4 +1,4 @@
-"""Shards: uncompressed Arrow files of int16 streams, one row a clip, read through a memory map.
+"""Shards: uncompressed Arrow files of int16 streams, one row a clip, read through a memory map, remote ones by copies.
 
 Audio is a stream of samples, tokens are a stream of frames; both are rows [length, width] behind each other in one
 column, so that a batch of crops is one gather a shard.
@@ -7,18 +7,23 @@ column, so that a batch of crops is one gather a shard.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import TypeAdapter
 
-from rapgen.errors import ModelError
+from rapgen.errors import ModelError, RapgenError
 from rapgen.files import atomic
-from rapgen.interfaces import Annotations, Groove
+from rapgen.interfaces import Annotations
+from rapgen.paths import list_folder, local_copy, read_from, same_place
+
+_AS_JSON = TypeAdapter(Annotations)
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ def write_shard(path: Path, rows: Sequence[Row], meta: Mapping[str, Any]) -> Non
     columns = {
         "id": pa.array([r.id for r in rows]),
         "track": pa.array([r.track for r in rows]),
-        "annotations": pa.array([json.dumps(asdict(r.annotations)) for r in rows]),
+        "annotations": pa.array([_AS_JSON.dump_json(r.annotations).decode() for r in rows]),
     }
     for name in names:
         lengths = [r.streams[name].size for r in rows]
@@ -54,21 +59,77 @@ def write_shard(path: Path, rows: Sequence[Row], meta: Mapping[str, Any]) -> Non
         out.write_table(table, max_chunksize=len(rows))
 
 
-class Shard:
-    """One memory-mapped file."""
+def list_shards(folder: Path) -> list[Path]:
+    """The shards of a folder in order; what a stopped run left unfinished is none."""
+    return list_folder(folder, ".arrow")
 
-    def __init__(self, path: Path) -> None:
-        try:
+
+def check_written(paths: Iterable[Path]) -> None:
+    """RapgenError where shards that jobs have written are not here, since machines do not share the folder."""
+    wanted = list(paths)
+    there = {path for folder in {path.parent for path in wanted} for path in list_shards(folder)}
+    if missing := [path for path in wanted if path not in there]:
+        raise RapgenError(
+            f"{len(missing)} shards, {missing[0].name} first, are not in {missing[0].parent}: they were written on a "
+            "machine that does not share it; name a URL or a folder that all machines share"
+        )
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Shard]:
+    """A shard, of a remote one a copy for as long as the block lasts: neither it nor views of it may outlive that."""
+    with local_copy(path) as local:
+        yield Shard(local, path)
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{path} is damaged ({reason}); remove it and run the same command again") from None
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a shard says of itself."""
+
+    meta: dict[str, Any]
+    ids: tuple[str, ...]  # of its clips
+
+
+def read_label(path: Path) -> Label:
+    """The meta and the ids of a shard; the rest of it is not read, nor fetched where it is remote."""
+    with _damage_told(path), read_from(path) as file:
+        fields = pa.ipc.open_file(file).schema
+        only = pa.ipc.IpcReadOptions(included_fields=[fields.get_field_index("id")])
+        batch = pa.ipc.open_file(file, options=only).get_batch(0)
+        return Label(json.loads(fields.metadata[b"rapgen"]), tuple(batch.column("id").to_pylist()))
+
+
+class Shard:
+    """One memory-mapped file; errors call it `named`."""
+
+    def __init__(self, path: Path, named: Path | None = None) -> None:
+        with _damage_told(named or path):
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
             self.batch = reader.get_batch(0)
             self.meta: dict[str, Any] = json.loads(reader.schema.metadata[b"rapgen"])
             self.widths: dict[str, int] = self.meta["widths"]
-        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise ModelError(f"{path} is damaged ({reason}); remove it and run the same command again") from None
 
     def __len__(self) -> int:
         return self.batch.num_rows
+
+    @cached_property
+    def annotations(self) -> list[Annotations]:
+        """What is known of each clip."""
+        return [_AS_JSON.validate_json(text) for text in self.batch.column("annotations").to_pylist()]
+
+    def row(self, stream: str, clip: int) -> np.ndarray:
+        """int16 [length, width]: a whole clip's stream, a view."""
+        start, end = self.offsets(stream)[clip : clip + 2]
+        return self.values(stream)[start:end]
 
     def offsets(self, stream: str) -> np.ndarray:
         """int64 [rows + 1]: where each row starts, in units of `width` values."""
@@ -80,10 +141,10 @@ class Shard:
 
 
 class Shards:
-    """All shards of a folder as one sequence of clips."""
+    """All shards of a folder of this machine as one sequence of clips."""
 
     def __init__(self, folder: Path) -> None:
-        self.shards = [Shard(path) for path in sorted(folder.glob("*.arrow"))]
+        self.shards = [Shard(path) for path in list_shards(same_place(folder, "training"))]
         if not self.shards:
             raise ModelError(f"no shards in {folder}; run `rapgen data tokenize` first")
         self.first = np.cumsum([0, *map(len, self.shards)])
@@ -99,7 +160,12 @@ class Shards:
     @cached_property
     def annotations(self) -> list[Annotations]:
         """What is known of each clip."""
-        return [_annotations(t) for s in self.shards for t in s.batch.column("annotations").to_pylist()]
+        return [annotations for shard in self.shards for annotations in shard.annotations]
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """f64 [clips]: how often training sees each clip, against the others."""
+        return np.array([annotations.weight for annotations in self.annotations])
 
     def lengths(self, stream: str) -> np.ndarray:
         """int64 [clips]: frames (or samples) each clip has of a stream."""
@@ -112,8 +178,7 @@ class Shards:
     def row(self, stream: str, clip: int) -> np.ndarray:
         """int16 [length, width]: a whole clip's stream, a view."""
         shard = int(np.searchsorted(self.first, clip, "right")) - 1
-        start, end = self.shards[shard].offsets(stream)[clip - self.first[shard] :][:2]
-        return self.shards[shard].values(stream)[start:end]
+        return self.shards[shard].row(stream, clip - int(self.first[shard]))
 
     def gather(self, stream: str, clips: np.ndarray, frames: np.ndarray) -> np.ndarray:
         """int16 [B, L, width]: the given frames [B, L] of the given clips [B], -1 where a clip has no such frame."""
@@ -129,14 +194,3 @@ class Shards:
             found[inside] = self.shards[number].values(stream)[at[inside]]
             out[mine] = found
         return out
-
-
-def _annotations(text: str) -> Annotations:
-    tree = json.loads(text)
-    return Annotations(
-        groove=Groove(**tree["groove"]),
-        beats_s=tuple(tree["beats_s"]),
-        first_beat=tree["first_beat"],
-        captions=tuple(tree["captions"]),
-        licence=tree["licence"],
-    )

@@ -117,7 +117,7 @@ def batch(
 ) -> dict[str, torch.Tensor]:
     """Training batch `number`: "target" int64 [B, F, Q] and every input by name."""
     rows = settings.batch_size
-    clips = draw_clips(len(shards), rows, seed, streams.stage, number)
+    clips = draw_clips(shards.weights, rows, seed, streams.stage, number)
     chance = uniforms(seed, streams.stage, "crop", first=number * rows, rows=rows, columns=1 + len(streams.inputs))
     crop = crop_frames(settings, streams.target)
     frames = draw_frames(shards.lengths(streams.source)[clips], crop, chance[:, 0])

@@ -12,13 +12,16 @@ import torch
 from torch import Tensor
 
 from rapgen.audio.rate import to_rate
+from rapgen.data.engine import run_jobs
 from rapgen.errors import MismatchError
 from rapgen.identities import Parts, compare_all, identities
 from rapgen.interfaces import Clip, TokenSpec
 from rapgen.models.patterns import PAD
 from rapgen.parts import conditioners
+from rapgen.paths import is_file
+from rapgen.processes import workers_of_this_size
 from rapgen.tokens.collect import stored_clip
-from rapgen.tokens.shards import Row, Shard, Shards, write_shard
+from rapgen.tokens.shards import Row, Shard, check_written, list_shards, opened, read_label, write_shard
 
 CODES, SEMANTIC = "codes", "semantic"
 
@@ -28,36 +31,77 @@ def aligned_name(conditioner: str, consumer: str) -> str:
     return f"{conditioner}.{consumer}"
 
 
-def tokenize(audio: Shards, parts: Parts, folder: Path, *, report: Callable[[int, int], None]) -> Shards:
-    """Write one token shard for each audio shard; shards made with the same parts are kept.
+def tokenize(
+    audio: Path,
+    parts: Parts,
+    folder: Path,
+    *,
+    report: Callable[[int, int], None],
+    load: Callable[[], Parts] | None = None,
+    engine: str = "local",
+    workers: int | None = None,
+) -> None:
+    """Write one token shard for each audio shard of `audio`; shards made with the same parts are kept.
 
-    Raises MismatchError where `folder` holds shards of other parts.
+    Other processes, by default as many as cores and memory take, get the parts by `load` and work on one thread each;
+    without it this process does all. Raises MismatchError where `folder` holds shards of other parts, or where a
+    process has others.
     """
     current = json.loads(json.dumps(identities(parts), default=str))  # once: large parts take seconds to hash
-    done = 0
-    for number, shard in enumerate(audio.shards):
-        path = folder / f"{number:05d}.arrow"
-        clips = range(done, done + len(shard))
-        if path.is_file():
-            stored = Shard(path).meta["identities"]
-            if stored != current:
-                compare_all(stored, parts, str(path))
-            if new := sorted(parts.keys() - stored.keys()):
-                raise MismatchError(f"{path} was made without {' and '.join(new)}; remove {folder.parent} and go on")
-        else:
-            rows = [_row(audio, i, parts) for i in clips]
-            write_shard(path, rows, {"identities": current})
-        done += len(shard)
-        report(done, len(audio))
-    return Shards(folder)
+    made = {path.name: path for path in list_shards(folder)}
+    clips = {path: len(read_label(path).ids) for path in list_shards(audio)}
+    for path in made.values():
+        _compare(path, read_label(path).meta["identities"], current, parts)
+    jobs = [(path, folder / path.name, load, current) for path in clips if path.name not in made]
+    done, total = sum(count for path, count in clips.items() if path.name in made), sum(clips.values())
+    report(done, total)
+    if engine == "local":
+        workers = (workers or workers_of_this_size()) if load else 1
+    _HERE[:] = [current, parts]
+    try:
+        for count in run_jobs(_write, jobs, engine=engine, workers=workers):
+            done += count
+            report(done, total)
+    finally:
+        _HERE.clear()
+    check_written(job[1] for job in jobs)
 
 
-def _row(audio: Shards, index: int, parts: Parts) -> Row:
-    shard = int(np.searchsorted(audio.first, index, "right")) - 1
-    batch, local = audio.shards[shard].batch, index - int(audio.first[shard])
-    clip = stored_clip(audio, index)
-    streams = clip_streams(clip, parts)
-    return Row(batch.column("id")[local].as_py(), batch.column("track")[local].as_py(), clip.annotations, streams)
+_HERE: list[Any] = []  # identities and parts that this process works with, since they take long to load
+
+
+def _parts_here(load: Callable[[], Parts] | None, current: dict[str, Any]) -> Parts:
+    if not _HERE or _HERE[0] != current:
+        assert load is not None
+        parts = load()
+        compare_all(current, parts, "what this process is to tokenize with")
+        _HERE[:] = [current, parts]
+    found: Parts = _HERE[1]
+    return found
+
+
+def _compare(path: Path, stored: dict[str, Any], current: dict[str, Any], parts: Parts) -> None:
+    if stored != current:
+        compare_all(stored, parts, str(path))
+        if new := sorted(parts.keys() - stored.keys()):
+            raise MismatchError(f"{path} was made without {' and '.join(new)}; remove {path.parent.parent} and go on")
+
+
+def _write(audio: Path, path: Path, load: Callable[[], Parts] | None, current: dict[str, Any]) -> int:
+    """Tokenize an audio shard; the number of its clips."""
+    if is_file(path):  # where a job runs again, since the machine that did it has gone before it was told
+        return len(read_label(path).ids)
+    parts = _parts_here(load, current)
+    with opened(audio) as shard:
+        rows = [_row(shard, index, parts) for index in range(len(shard))]
+    write_shard(path, rows, {"identities": current})
+    return len(rows)
+
+
+def _row(shard: Shard, index: int, parts: Parts) -> Row:
+    clip = stored_clip(shard, index)
+    ident, track = (shard.batch.column(name)[index].as_py() for name in ("id", "track"))
+    return Row(ident, track, clip.annotations, clip_streams(clip, parts))
 
 
 @torch.no_grad()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -11,11 +12,12 @@ from rapgen.checkpoint import find_model, latest_checkpoint, read_state
 from rapgen.distributed import is_main, main_first, wait_for_all
 from rapgen.errors import ModelError, PluginError, RecipeError
 from rapgen.identities import Part, Parts
-from rapgen.interfaces import Clip, Fittable, Trainable, TunableTextEncoder
+from rapgen.interfaces import Fittable, Trainable, TunableTextEncoder
 from rapgen.models.mulan import MuLaNPart
 from rapgen.parts import bind, build_parts, freeze, load_part, load_parts, part_path, save_part
+from rapgen.paths import is_file
 from rapgen.schema import STAGES
-from rapgen.tokens.collect import collect, stored_clip
+from rapgen.tokens.collect import collect, stored_clip, stored_clips
 from rapgen.tokens.shards import Shards
 from rapgen.tokens.tokenize import tokenize
 from rapgen.training.loop import Watch, train
@@ -74,38 +76,40 @@ def take_parts(run: Run) -> None:
     if run.recipe.start_from is None:
         return
     parts = build_parts(run.recipe)
-    lacking = {key: part for key, part in parts.items() if part.learns and not part_path(run.folder, key).is_file()}
+    lacking = {key: part for key, part in parts.items() if part.learns and not is_file(part_path(run.folder, key))}
     if not lacking:
         return
     folder = find_model(run.recipe.start_from)
     for key, part in lacking.items():
-        if part_path(folder, key).is_file():
+        if is_file(part_path(folder, key)):
             load_part(folder, key, part)
             save_part(run.folder, key, part)
         elif isinstance(part.component, Trainable | TunableTextEncoder):
             raise ModelError(f"{folder} has no trained {key}, so nothing can start from it; train it first")
 
 
-def prepare_audio(run: Run, report: Reporter) -> None:
+def prepare_audio(run: Run, report: Reporter, *, engine: str = "local", workers: int | None = None) -> None:
     """Audio shards of both splits, at the codec's rate."""
     codec = build_parts(run.recipe)["codec"].component
     for split in SPLITS:
         node = getattr(run.recipe.data, split)
         rate, channels = codec.spec.sample_rate, codec.channels
-        bar = report.work(f"{split} audio")
-        collect(node, run.audio(split), sample_rate=rate, channels=channels, report=bar)
+        bar, folder = report.work(f"{split} audio"), run.audio(split)
+        collect(node, folder, sample_rate=rate, channels=channels, report=bar, engine=engine, workers=workers)
 
 
-def prepare_tokens(run: Run, report: Reporter) -> Parts:
+def prepare_tokens(run: Run, report: Reporter, *, engine: str = "local", workers: int | None = None) -> Parts:
     """Fit what is fitted, tokenize both splits, and give the frozen parts."""
     trained = [k for k, p in build_parts(run.recipe).items() if isinstance(p.component, Trainable | TunableTextEncoder)]
     parts = load_parts(run.folder, run.recipe, need=tuple(trained))
     for key, part in parts.items():
-        if isinstance(part.component, Fittable) and not part_path(run.folder, key).is_file():
+        if isinstance(part.component, Fittable) and not is_file(part_path(run.folder, key)):
             _fit(run, key, part, report)
     bind(parts)
+    load = partial(load_parts, run.folder, run.recipe)
     for split in SPLITS:
-        tokenize(Shards(run.audio(split)), parts, run.tokens(split), report=report.work(f"{split} tokens"))
+        bar, audio, tokens = report.work(f"{split} tokens"), run.audio(split), run.tokens(split)
+        tokenize(audio, parts, tokens, load=load, report=bar, engine=engine, workers=workers)
     return parts
 
 
@@ -120,7 +124,7 @@ def fit_semantic(run: Run, report: Reporter) -> bool:
     if not (run.folder / "recipe.yaml").is_file():
         run.save_recipe()
     take_parts(run)
-    if part_path(run.folder, "semantic").is_file():
+    if is_file(part_path(run.folder, "semantic")):
         load_part(run.folder, "semantic", part)
         return False
     prepare_audio(run, report)
@@ -130,7 +134,7 @@ def fit_semantic(run: Run, report: Reporter) -> bool:
 
 def _fit(run: Run, key: str, part: Part, report: Reporter) -> None:
     """Fit, freeze and save a part that learns from clips outside of the loop."""
-    clips = _clips(Shards(run.audio("train")), report.work(f"fit {key}"))
+    clips = stored_clips(run.audio("train"), report.work(f"fit {key}"))
     part.component.fit(clips, seed=run.recipe.seed)
     freeze(part)
     save_part(run.folder, key, part)
@@ -184,9 +188,3 @@ def _fit_quantizer(run: Run, mulan: MuLaNPart, report: Reporter) -> None:
     captions = [a.captions[0] for a in shards.annotations if a.captions][:GAP_CAPTIONS]
     texts = mulan.module.embed_text(captions) if captions else None
     mulan.fit_quantizer(torch.cat(embeddings), seed=run.recipe.seed, text_embeddings=texts)
-
-
-def _clips(shards: Shards, report: Callable[[int, int], None]) -> Iterator[Clip]:
-    for index in range(len(shards)):
-        yield stored_clip(shards, index)
-        report(index + 1, len(shards))

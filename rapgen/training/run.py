@@ -9,6 +9,7 @@ import yaml
 
 from rapgen.errors import ModelError
 from rapgen.files import atomic
+from rapgen.paths import is_file, local_copy
 from rapgen.recipe import load_recipe
 from rapgen.schema import Recipe
 
@@ -43,11 +44,12 @@ class Run:
 def run_recipe(folder: Path) -> Path:
     """The recipe of a run that exists; ModelError where the folder is none."""
     path = folder / "recipe.yaml"
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"{folder} is not a run or bundle: it has no recipe.yaml")
     return path
 
 
 def open_run(folder: Path) -> Run:
     """A run that exists; ModelError where the folder is none."""
-    return Run(folder, load_recipe(run_recipe(folder)))
+    with local_copy(run_recipe(folder)) as path:
+        return Run(folder, load_recipe(path))

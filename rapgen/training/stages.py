@@ -209,7 +209,7 @@ def _draw(
     shards: Shards, lengths: np.ndarray, settings: Training, crop: int, seed: int, stage: str, number: int
 ) -> tuple[np.ndarray, np.ndarray]:
     rows = settings.batch_size
-    clips = draw_clips(len(shards), rows, seed, stage, number)
+    clips = draw_clips(shards.weights, rows, seed, stage, number)
     chance = uniforms(seed, stage, "crop", first=number * rows, rows=rows, columns=1)[:, 0]
     return clips, draw_frames(lengths[clips], crop, chance)
 
