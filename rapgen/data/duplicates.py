@@ -25,7 +25,9 @@ _N_FFT = 2048
 _HOP = 256
 _LOWEST_MIDI, _HIGHEST_MIDI = 50, 100  # below, bins are wider than semitones
 _LASTS_FRAMES = 25  # a pitch that sounds for half of them, 0.4 s, is there; a drum is not, nor its room
-_APART = (9, 3)  # frames and semitones around a note in which it is the loudest
+_SMOOTH_FRAMES = 9  # a held pitch has one loudest frame
+_AROUND_FRAMES = 255  # 8 s; notes that stand out of what their pitch does around them come first
+_APART = (17, 3)  # frames and semitones around a note in which it is the loudest
 _BLOCK_FRAMES, _NOTES_A_BLOCK = 63, 24  # of 2 s
 _QUIET = 1e-4  # of the mean level
 
@@ -34,23 +36,25 @@ _REACH_FRAMES = (12, 60)  # from the first note of a hash to its last
 _LENGTHS = (4 * np.log2(np.maximum(np.arange(_REACH_FRAMES[1]), 1))).astype(np.int64)  # quarters of an octave
 _LOOK_UP_ONE_IN = 4  # hashes, the same ones in every track
 _BUCKET = 20  # earlier tracks that a hash finds
-_COMPARED, _FEWEST_VOTES, _VOTES = 4, 5, 0.08  # votes: shared hashes, of those of the track with fewer
+_COMPARED, _FEWEST_VOTES, _VOTES = 4, 5, 0.06  # votes: shared hashes, of those of the track with fewer
 _STRETCHES = np.linspace(0.9, 1.1, 41)
 _OFTEN = 8  # meetings that a hash of a makes: loops have them by the hundred
 _CELL_FRAMES = 10
 _LINES, _FEWEST_MEETINGS, _VOTERS = 3, 8, 1000
 _TOLERANCE_FRAMES = 2
-_SAME = 0.42  # of the notes that two tracks could share, less those that meet by chance
+_SAME = 0.34  # of the notes that two tracks could share, less those that meet by chance
 _OVERLAP, _FEWEST_NOTES = 0.4, 40  # of the shorter track
 
 
 def fingerprint(mono: NDArray[np.float32], rate: int) -> NDArray[np.uint32]:
     """The print of f32 [S]: uint32 [notes], frame * 64 + pitch, at most 12 a second of sound (48 bytes)."""
     level = _semitones(resample(mono[None], rate, _RATE)[0])
-    level = ndimage.median_filter(level, (_LASTS_FRAMES, 1))
-    loudest = (level == ndimage.maximum_filter(level, _APART)) & (level > _QUIET * level.mean())
-    frames, pitches = np.nonzero(loudest)
-    order = np.lexsort((-level[frames, pitches], frames // _BLOCK_FRAMES))
+    level = ndimage.uniform_filter1d(ndimage.median_filter(level, (_LASTS_FRAMES, 1)), _SMOOTH_FRAMES, axis=0)
+    quiet = _QUIET * level.mean()
+    frames, pitches = np.nonzero((level == ndimage.maximum_filter(level, _APART)) & (level > quiet))
+    around = ndimage.uniform_filter1d(level, _AROUND_FRAMES, axis=0)[frames, pitches]
+    stands_out = level[frames, pitches] / (around + 10 * quiet)
+    order = np.lexsort((-stands_out, frames // _BLOCK_FRAMES))
     kept = np.sort(order[_rank(frames[order] // _BLOCK_FRAMES) < _NOTES_A_BLOCK])
     return (frames[kept] * 64 + pitches[kept]).astype(np.uint32)
 
