@@ -69,16 +69,15 @@ def main() -> None:
         for name, method in methods.items():
             heard, cpu_ms = _timed(method, recording)
             figures = _compare(recording.truth, heard) | {"cpu": cpu_ms}
-            for kind in (
-                (recording.kind.split(": ")[0], recording.kind)
-                if name == "rapgen"
-                else (recording.kind.split(": ")[0],)
-            ):
+            whole = recording.kind.split(": ")[0]
+            for kind in (whole, recording.kind) if name == "rapgen" else (whole,):
                 for column, value in figures.items():
                     scores[kind, name][column].append(value)
             if options.misses and name == "rapgen" and min(figures.get("tempo", 1), figures.get("key", 1)) < 1:
-                print(f"{recording.name} ({recording.kind}): {_told(recording.truth)}; heard {_told(heard)}")
-        _, cpu_ms = _timed(lambda audio, rate: loudness_lufs(audio, rate), recording)
+                print(
+                    f"{recording.name} ({recording.kind}): {_told(recording.truth)}; heard {_told(heard)}", flush=True
+                )
+        _, cpu_ms = _timed(loudness_lufs, recording)
         scores["all", "loudness"]["cpu"].append(cpu_ms)
     _print(scores)
 

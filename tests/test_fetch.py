@@ -516,6 +516,14 @@ def test_bad_options_are_one_line(tmp_path: Path, options: list[str], told: str)
     assert len(result.stderr.strip().splitlines()) == 1
 
 
+def test_a_missing_yt_dlp_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = tmp_path / "urls.txt"
+    listed.write_text("https://example.com/a.mp3")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = rapgen("--list", listed, "--out", tmp_path / "raw")
+    assert (result.exit_code, result.stderr) == (2, "error: fetching needs yt-dlp: pip install 'rapgen[youtube]'\n")
+
+
 def test_cookies_of_another_format_are_one_line(tmp_path: Path) -> None:
     cookies, listed = tmp_path / "cookies.txt", tmp_path / "urls.txt"
     cookies.write_text('[{"name": "token"}]')

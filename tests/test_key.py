@@ -23,7 +23,7 @@ def _cadence(key: str, rate: int = RATE) -> np.ndarray:
     seconds = np.arange(rate) / rate
     chords = []
     for chord in CADENCES[mode]:
-        midi = np.array([chord[0] - 12, *chord]) + 60 + NOTES.index(note)
+        midi = np.array([chord[0] - 24, *chord]) + 60 + NOTES.index(note)
         hz = 440 * 2 ** ((midi - 69) / 12)
         chords.append(
             sum(np.sin(2 * np.pi * f * n * seconds) / n**2 for f in hz for n in range(1, 6) if f * n < rate / 2)

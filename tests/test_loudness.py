@@ -1,6 +1,7 @@
 """Loudness: the reference signals of EBU Tech 3341, any rate and channels, and what is no sound at all."""
 
 import numpy as np
+import pyloudnorm
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,7 +45,6 @@ def test_every_rate_measures_alike(rate: int) -> None:
 
 
 def test_noise_is_as_loud_as_pyloudnorm_says() -> None:
-    pyloudnorm = pytest.importorskip("pyloudnorm")
     rng = np.random.default_rng(0)
     audio = (rng.standard_normal((2, 44_100 * 12)) * np.geomspace(0.001, 0.3, 44_100 * 12)).astype(np.float32)
     said = pyloudnorm.Meter(44_100).integrated_loudness(audio.T.astype(np.float64))

@@ -144,6 +144,7 @@ uploads = st.builds(
         upload=uploads,
     )
 )
+@example(Annotations(Groove(style="999 bpm"), upload=Upload("Nine Bpm Type Beat")))
 @example(Annotations(Groove(style="jersey club"), moods=("🎹",), instruments=("🎹",)))
 def test_what_is_told_is_what_is_known(known: Annotations) -> None:
     from rapgen.uploads import clean, read_upload

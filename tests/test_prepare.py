@@ -178,7 +178,8 @@ def test_no_track_stands_in_two_splits(dataset: Path) -> None:
 
 def test_datasets_reads_it_with_its_splits(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    datasets = pytest.importorskip("datasets")
+    import datasets  # which takes seconds
+
     # datasets imports torchcodec where it meets audio, to encode arrays, of which there are none here; what PyPI has of
     # torchcodec does not load beside a CPU torch
     encoders = types.ModuleType("torchcodec.encoders")
@@ -241,7 +242,7 @@ def test_a_file_that_was_mended_is_prepared_anew(
 def test_a_clip_that_is_gone_is_told_and_made_anew(raw: Path, grown: Path) -> None:
     before = contents(grown)
     next((grown / "train").glob("*.flac")).unlink()
-    with pytest.raises(RapgenError, match="is gone; start again"):
+    with pytest.raises(RapgenError, match=r"is gone .* start again"):
         prepare(str(raw), str(grown), SETTINGS, report=ignore)
     prepare(str(raw), str(grown), SETTINGS, report=ignore)
     assert contents(grown) == before
@@ -286,7 +287,7 @@ def kill_after(command: list[str], is_enough: Callable[[], bool]) -> None:
 
 def test_other_settings_are_told(raw: Path, dataset: Path) -> None:
     status, told = run("prepare", raw, "--out", dataset, "--duration", 10, "--vocals", "keep")
-    assert status == 2 or "prepared otherwise" in told
+    assert status == 2, told
     with pytest.raises(
         RapgenError, match=r"prepared otherwise \(segment_s was 8.0, is 10.0; vocals was 'drop', is 'keep'\)"
     ):

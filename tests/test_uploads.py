@@ -110,6 +110,8 @@ TITLES = {
     "crunk beat 1 hour loop half-time": facts(
         Groove(style="crunk", feel="half"), wording="crunk beat 1 hour loop half-time"
     ),
+    "Sad Trap Beat 1000bpm": facts(Groove(style="trap"), moods=("sad",), wording="Sad Trap Beat"),
+    "Nine Bpm Type Beat": facts(artists=("Nine",), wording="Nine Type Beat"),
     "Tea Time": NOTHING,
     "": NOTHING,
 }  # fmt: skip
@@ -207,8 +209,9 @@ def test_words_without_links_handles_and_emojis() -> None:
 
 texts = st.text(max_size=300) | st.lists(
     st.sampled_from([
-        "type beat", "[FREE]", '"', "'", "x", "&", "|", "-", "~", "bpm", "140", "999 bpm", "Am", "Drake", "Lil Nas X",
-        "prod.", "#", "🎹", "\x00", "\u202e", "\ud800", "𝐃𝐚𝐫𝐤", "暗い", "key:", "Night", "(", ")", ".", "2024", "$20",
+        "type beat", "[FREE]", '"', "'", "x", "&", "|", "-", "~", "bpm", "140", "999 bpm", "9999bpm", "Nine", "Am",
+        "Drake", "Lil Nas X", "prod.", "#", "🎹", "\x00",
+        "\u202e", "\ud800", "𝐃𝐚𝐫𝐤", "暗い", "key:", "Night", "(", ")", ".", "2024", "$20",
         "@me", "trap",
     ])
 ).map(" ".join)  # fmt: skip

@@ -1,161 +1,164 @@
-"""A song: everything a clip plays, as notes and hits on a grid, before any sound is made."""
+"""Composing: a style and chance to a song, laid out over all its bars."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import ceil
 
-import numpy as np
-from numpy.typing import NDArray
-
+from rapgen.groove import FEELS
 from rapgen.interfaces import Groove
-from rapgen_plugins.beatmaker.harmony import Note, draw_bass, draw_chords, draw_harmony, draw_lead
-from rapgen_plugins.beatmaker.patterns import (
+from rapgen_plugins.beatmaker.basslines import draw_bass
+from rapgen_plugins.beatmaker.dice import Dice
+from rapgen_plugins.beatmaker.fills import BASS_STOP, FILLS
+from rapgen_plugins.beatmaker.harmony import Changes, draw_changes, draw_comping
+from rapgen_plugins.beatmaker.moods import energy_percent, moods_of
+from rapgen_plugins.beatmaker.motifs import draw_counter, draw_tune
+from rapgen_plugins.beatmaker.patterns import Pattern, draw_drums, loosen
+from rapgen_plugins.beatmaker.sections import LAYERS, draw_sections, draw_silences, fill_bars
+from rapgen_plugins.beatmaker.song import (
     BARS_PER_PHRASE,
-    FEELS,
     STEPS_PER_BAR,
-    STEPS_PER_BEAT,
-    STEPS_PER_PHRASE,
-    Drums,
-    draw_drums,
+    ChordAt,
+    Clock,
+    Hit,
+    Note,
+    Part,
+    Section,
+    Song,
 )
-from rapgen_plugins.beatmaker.styles import Style
-from rapgen_plugins.beatmaker.synth import SAMPLE_RATE
+from rapgen_plugins.beatmaker.style import Style
+
+BLOCK_BARS = (8, 16)
+_START_PARTS = 60  # of a step, on which windows start
 
 
-@dataclass(frozen=True)
-class Clock:
-    """Turns steps, counted from the start of a phrase, into time within the clip."""
-
-    tempo_bpm: int
-    swing: float  # where in its pair the second 16th falls
-    start_step: float  # where the clip starts
-    duration_s: float
-
-    @property
-    def step_s(self) -> float:
-        """The length of a 16th."""
-        return 60 / self.tempo_bpm / STEPS_PER_BEAT
-
-    @property
-    def num_phrases(self) -> int:
-        """Phrases that the clip touches."""
-        return ceil((self.start_step + self.duration_s / self.step_s) / STEPS_PER_PHRASE)
-
-    def sample(self, step: float) -> int:
-        """The sample of the clip on which a swung step falls."""
-        pair, within = divmod(step, 2)
-        late = within * 2 * self.swing if within < 1 else 2 * self.swing + (within - 1) * (2 - 2 * self.swing)
-        return round((2 * pair + late - self.start_step) * self.step_s * SAMPLE_RATE)
-
-
-@dataclass(frozen=True)
-class Part:
-    """A pitched part: who plays it, and one phrase of notes."""
-
-    instrument: str
-    notes: list[Note]
-
-
-@dataclass(frozen=True)
-class Song:
-    """What a clip plays. Parts and drums hold one phrase; `active` says in which bars each is heard."""
-
-    style: Style
-    groove: Groove
-    clock: Clock
-    opens: bool  # the clip is the very start: nothing rings into it
-    drums: Drums
-    parts: dict[str, Part]  # "chords", "bass" and perhaps "lead"
-    active: dict[str, NDArray[np.bool_]]  # of each part, "drums" and "hats": [bars], the first phrase's first
-    num_chord_notes: int
-    music_lowpass_hz: float
-    drive: float
-
-    @property
-    def beats_s(self) -> tuple[float, ...]:
-        """Every beat within the clip."""
-        beat_s = STEPS_PER_BEAT * self.clock.step_s
-        first = ceil(self.clock.start_step / STEPS_PER_BEAT)
-        offset_s = first * beat_s - self.clock.start_step * self.clock.step_s
-        count = ceil((self.clock.duration_s - offset_s) / beat_s)
-        return tuple(offset_s + beat * beat_s for beat in range(count))
-
-    @property
-    def first_beat(self) -> int:
-        """The number of the clip's first beat within its phrase."""
-        return ceil(self.clock.start_step / STEPS_PER_BEAT) % (STEPS_PER_PHRASE // STEPS_PER_BEAT)
-
-
-def arrange(style: Style, duration_s: float, rng: np.random.Generator) -> Song:
-    """Compose a song in a style and choose where in its phrase the clip starts."""
-    start_step, opens = _draw_start(rng)
-    clock = Clock(
-        tempo_bpm=int(rng.integers(style.tempo_bpm[0], style.tempo_bpm[1] + 1)),
-        swing=float(rng.uniform(*style.swing)),
-        start_step=start_step,
-        duration_s=duration_s,
-    )
+def arrange(style: Style, dice: Dice, *, duration_s: float | None, bars: int | None, split: str) -> Song:
+    """Compose a song: without `duration_s` a loop of 8 or 16 `bars`, with it a window into a song that goes on."""
+    tempo_bpm, swing = dice.between(*style.tempo_bpm), dice.between(*style.swing) / 100
+    block_bars = bars or dice.one(BLOCK_BARS)
+    clock = _clock(tempo_bpm, swing, block_bars, duration_s, dice)
+    num_bars = block_bars if clock.is_loop else BARS_PER_PHRASE * ceil(clock.end_step / STEPS_PER_BAR / BARS_PER_PHRASE)
     feel = style.feel
-    if rng.random() < style.odd_feel_chance:
-        feel = str(rng.choice([other for other in FEELS if other != feel]))
-    harmony = draw_harmony(minor_chance=style.minor_chance, chord_size=style.chord_size, rng=rng)
-    drums = draw_drums(style.drumming, feel=feel, usual_feel=style.feel, rng=rng)
-    low = int(rng.integers(27, 31)) if style.bass == "808" else int(rng.integers(29, 36))
-    bass = draw_bass(harmony, drums["kick"], low=low, slide_chance=style.slide_chance, rng=rng)
-    chords = draw_chords(harmony, _pick(style.comping, rng), rng)
-    parts = {
-        "chords": Part(_pick(style.chord_instruments, rng), chords),
-        "bass": Part(style.bass, bass),
-    }
-    if rng.random() < style.lead_chance:
-        parts["lead"] = Part(_pick(style.lead_instruments, rng), draw_lead(harmony, rng))
-    on_downbeat = start_step % STEPS_PER_BAR == 0
-    bar_s = STEPS_PER_BAR * clock.step_s
+    if dice.chance(style.odd_feel_percent):
+        feel = dice.one([other for other in FEELS if other != feel])
+
+    changes = draw_changes(style.harmony, dice)
+    sections = draw_sections(block_bars, num_bars, dice)
+    hits, parts = _draw_score(style, feel, changes, sections, num_bars, dice)
+    energy = energy_percent(style, tempo_bpm, feel, hits, num_bars)
     return Song(
-        style=style,
+        style=style.name,
+        split=split,
         groove=Groove(
-            tempo_bpm=float(clock.tempo_bpm),
-            key=harmony.key,
-            style=style.name,
-            feel=feel,
-            bars=(int(duration_s / bar_s + 1e-9) or None) if on_downbeat else None,
+            tempo_bpm=float(tempo_bpm), key=changes.key, style=style.name, feel=feel, bars=_whole_bars(clock)
         ),
         clock=clock,
-        opens=opens,
-        drums=drums,
+        num_bars=num_bars,
+        drums=hits,
         parts=parts,
-        active=_draw_activity(clock.num_phrases, rng),
-        num_chord_notes=harmony.chord_size,
-        music_lowpass_hz=float(rng.uniform(*style.music_lowpass_hz)),
-        drive=float(rng.uniform(*style.drive)),
+        chords=_chord_names(changes, num_bars),
+        sections=sections,
+        moods=moods_of(style, changes, swing, energy),
+        energy=energy / 100,
     )
 
 
-def _draw_start(rng: np.random.Generator) -> tuple[float, bool]:
-    """A quarter of clips open the song, a quarter start on a downbeat within it, half anywhere."""
-    chance = rng.random()
-    if chance < 0.25:
-        return 0.0, True
-    if chance < 0.5:
-        return float(STEPS_PER_BAR * rng.integers(BARS_PER_PHRASE)), False
-    return float(rng.uniform(0, STEPS_PER_PHRASE)), False
+def _clock(tempo_bpm: int, swing: float, block_bars: int, duration_s: float | None, dice: Dice) -> Clock:
+    """The clip's place: of windows a quarter open the song, a quarter start on a downbeat, half anywhere."""
+    steps = block_bars * STEPS_PER_BAR
+    if duration_s is None:
+        return Clock(tempo_bpm, swing, 0.0, steps * 15 / tempo_bpm, True)
+    quarter = dice.below(4)
+    start = {0: 0.0, 1: float(STEPS_PER_BAR * dice.below(block_bars))}.get(
+        quarter, dice.below(steps * _START_PARTS) / _START_PARTS
+    )
+    return Clock(tempo_bpm, swing, start, duration_s, False)
 
 
-def _draw_activity(num_phrases: int, rng: np.random.Generator) -> dict[str, NDArray[np.bool_]]:
-    """Bars in which each part plays: parts come and go by half phrases, drums stop for two bars at most."""
-    halves = {
-        name: rng.random(2 * num_phrases) < chance
-        for name, chance in {"chords": 0.95, "lead": 0.85, "bass": 0.94, "hats": 0.94}.items()
-    }
-    halves["chords"] |= ~halves["lead"]
-    active = {name: np.repeat(on, BARS_PER_PHRASE // 2) for name, on in halves.items()}
-    active["drums"] = np.ones(num_phrases * BARS_PER_PHRASE, bool)
-    if rng.random() < 0.2:
-        bar = int(rng.integers(num_phrases)) * BARS_PER_PHRASE + int(rng.choice([0, 2, 4, 6]))
-        active["drums"][bar : bar + 2] = False
-    return active
+def _whole_bars(clock: Clock) -> int | None:
+    """Whole bars in the clip where it starts on a downbeat."""
+    if clock.start_step % STEPS_PER_BAR:
+        return None
+    return int(clock.duration_s / (STEPS_PER_BAR * clock.step_s) + 1e-9) or None
 
 
-def _pick(names: tuple[str, ...], rng: np.random.Generator) -> str:
-    return names[rng.integers(len(names))]
+def _draw_score(
+    style: Style, feel: str, changes: Changes, sections: tuple[Section, ...], num_bars: int, dice: Dice
+) -> tuple[dict[str, tuple[Hit, ...]], dict[str, Part]]:
+    """Drums and parts over the whole song, less what its sections leave out."""
+    drums = draw_drums(style.drumming, feel=feel, usual_feel=style.feel, num_bars=num_bars, dice=dice)
+    parts = _draw_parts(style, changes, sorted(drums["kick"]), num_bars, dice)
+    silent = draw_silences(sections, num_bars, dice)
+    if "lead" in parts:  # where both would be silent, the chords play
+        silent["chords"] = silent.get("chords", set()) - silent.get("lead", set())
+    _silence_drums(drums, silent)
+    stops = _fill(drums, style, sections, num_bars, dice)
+    hits = {voice: strokes for voice, strokes in loosen(drums, style.drumming, dice).items() if strokes}
+    for name, part in parts.items():
+        parts[name] = _thinned(part, silent.get(name, set()), stops if name == "bass" else [])
+    return hits, {name: part for name, part in parts.items() if part.notes or name in ("chords", "bass")}
+
+
+def _draw_parts(style: Style, changes: Changes, kicks: list[float], num_bars: int, dice: Dice) -> dict[str, Part]:
+    """Every pitched part over the whole song, in the order of song.PARTS."""
+    chords = Part(dice.one(style.harmony.instruments), draw_comping(style.harmony, changes, num_bars, dice))
+    parts = {"chords": chords, "bass": Part(*draw_bass(style.bass, changes, kicks, num_bars, dice))}
+    if dice.chance(style.lead.percent):
+        parts["lead"] = Part(dice.one(style.lead.instruments), draw_tune(style.lead, changes, num_bars, dice))
+    if dice.chance(style.counter_percent):
+        taken = {part.instrument for part in parts.values()}
+        free = [name for name in style.counter if name not in taken]
+        if free:
+            parts["counter"] = Part(dice.one(free), draw_counter(style.lead, changes, num_bars, dice))
+    return parts
+
+
+def _silence_drums(drums: dict[str, Pattern], silent: dict[str, set[int]]) -> None:
+    for layer, voices in LAYERS.items():
+        for voice in voices:
+            hits = drums.get(voice, {})
+            for step in [step for step in hits if int(step // STEPS_PER_BAR) in silent.get(layer, set())]:
+                del hits[step]
+
+
+def _fill(
+    drums: dict[str, Pattern], style: Style, sections: tuple[Section, ...], num_bars: int, dice: Dice
+) -> list[tuple[int, int]]:
+    """Put in fills and crashes; the (start, end) steps in which a fill silences the bass."""
+    names = style.drumming.fills
+    big, small = dice.some(names, 2) if len(set(names)) > 1 else (names[0], names[0])
+    stops = []
+    for bar, ends_section in fill_bars(sections, num_bars):
+        end = (bar + 1) * STEPS_PER_BAR
+        if ends_section or dice.chance(45):
+            fill = big if ends_section else small
+            FILLS[fill](drums, end, dice)
+            if fill in (BASS_STOP, "drop"):
+                stops.append((end - 8, end))
+    if dice.chance(45):
+        after_rest = [s.bar for s in sections if s.name in ("main", "variation") and (s.bar or dice.chance(30))]
+        drums["crash"] = {float(bar * STEPS_PER_BAR): 55 for bar in after_rest}
+    return stops
+
+
+def _thinned(part: Part, silent_bars: set[int], stops: list[tuple[int, int]]) -> Part:
+    """A part without what falls into its silences; what rings into one is cut where it begins."""
+    holes = [(bar * STEPS_PER_BAR, (bar + 1) * STEPS_PER_BAR) for bar in silent_bars] + stops
+    if not holes:
+        return part
+    notes: list[Note] = []
+    for note in part.notes:
+        if any(start <= note.step < end for start, end in holes):
+            continue
+        cut = min((start for start, _ in holes if start > note.step), default=note.step + note.length)
+        notes.append(note._replace(length=min(note.length, cut - note.step)))
+    return Part(part.instrument, tuple(notes))
+
+
+def _chord_names(changes: Changes, num_bars: int) -> tuple[ChordAt, ...]:
+    """Every change of chord."""
+    names: list[ChordAt] = []
+    for start, _, index in changes.spans(num_bars):
+        name = changes.chords[index].name
+        if not names or names[-1].name != name:
+            names.append(ChordAt(float(start), name))
+    return tuple(names)

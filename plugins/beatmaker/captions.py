@@ -1,127 +1,108 @@
-"""Words for a beat, by a small grammar; every fact named is true of the clip."""
+"""Words for a beat: wordings whose blanks are filled with facts; every fact named is true of the clip."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from string import capwords
+from string import Formatter, capwords
 
-import numpy as np
+from rapgen_plugins.beatmaker import wordings as words
+from rapgen_plugins.beatmaker.dice import Dice
+from rapgen_plugins.beatmaker.heard import Heard
+from rapgen_plugins.beatmaker.song import Song
 
-from rapgen_plugins.beatmaker.arrangement import Song
-
-_HEARD_DB = -26.0  # a track softer than this against the whole is not named
-_STYLES = {
-    "boom bap": ("boom bap", "boom bap", "boom bap", "boombap", "90s boom bap"),
-    "trap": ("trap",),
-    "lo-fi": ("lo-fi", "lofi", "lo-fi hip hop", "lofi hip hop"),
-    "drill": ("drill", "drill", "uk drill"),
-}
-_FEELS = {
-    "straight": ("straight",),
-    "half": ("half-time", "half time"),
-    "double": ("double-time", "double time"),
-}
-_PLAYERS = {"bass": "bassline", "vibes": "vibraphone", "pluck": "plucks", "lead synth": "synth lead"}
 _FLATS = {"C#": "Db", "D#": "Eb", "G#": "Ab", "A#": "Bb"}
 _ONES = ("", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _TENS = ("", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_BASSES = ("808", "bass guitar", "upright bass", "synth bass")
+_TRAIN = (words.ENGINEER, words.UPLOADER, words.LISTENER)
+_TEST = (words.TEST_ENGINEER, words.TEST_UPLOADER, words.TEST_LISTENER)
 
-# What an engineer, an uploader and a listener would write; each blank is drawn afresh.
-_EXACT = (
-    "{style}, {tempo} bpm, {key}",
-    "{style} beat at {tempo} bpm in {key}",
-    "{style} {tempo}bpm {key}",
-    "{style} instrumental, {key}, {tempo} bpm",
-    "{mood} {style}, {tempo} bpm",
-    "{style} with {sound}, {tempo} bpm",
-    "{tempo} bpm {style} in {key} with {pair}",
-    "{style} at {tempo} bpm with {feel} drums",
-)
-_TITLES = (
-    "[FREE] {mood} {style} type beat {tempo} BPM {key}",
-    "(free) {style} type beat - {tempo} bpm",
-    "{mood} {style} type beat {tempo} bpm {key}",
-    "[FREE] {Style} Instrumental | {tempo} BPM | {key}",
-    "{mood} {style} type beat with {sound}",
-    "{Style} Type Beat, {Mood}, {tempo} BPM",
-)
-_PARTIAL = (
-    "{mood} {style} with {pair}",
-    "{style} beat with {sound}",
-    "{style} in {key}",
-    "a {mood} {style} beat, {pace}",
-    "{pace} {style} with {sound}",
-    "a {mood} rap beat with {pair}",
-    "{style} with {feel} drums",
-    "{mood} hip hop instrumental, {pace}, {sound}",
-    "{mood} {style}",
-    "{style}",
-)
+Blanks = dict[str, list[str]]  # what may stand in each
 
 
-def captions(song: Song, levels_db: Mapping[str, float], rng: np.random.Generator) -> tuple[str, ...]:
-    """Four to six different captions: the plainest, then as searchers, uploaders and listeners put it.
-
-    `levels_db` is what each track measured against the mix; only what is heard is named.
-    """
-    groove, players = song.groove, _players(song, levels_db)
-    tempo, moods, styles = round(groove.tempo_bpm or 0), _moods(song, levels_db), _STYLES[song.style.name]
-    sounds = [*players, *_traits(song, levels_db)]
-
-    def fill(template: str) -> str:
-        return template.format(
-            style=_one(styles, rng),
-            Style=capwords(_one(styles, rng)),
-            tempo=tempo,
-            key=_one(_key_names(groove.key or ""), rng),
-            mood=_one(moods, rng),
-            Mood=_one(moods, rng).title(),
-            sound=_one(sounds, rng),
-            pair=" and ".join(rng.permutation(players)[:2]),
-            feel=_one(_FEELS[groove.feel or ""], rng),
-            pace=_pace(tempo, rng),
-        )
-
-    templates = [
-        *_some(_EXACT, int(rng.integers(1, 3)), rng),
-        *_some(_TITLES, 1, rng),
-        *_some(_PARTIAL, 2, rng),
+def captions(song: Song, heard: Heard, dice: Dice) -> tuple[str, ...]:
+    """Five or six different captions: the plainest, then as engineers, uploaders and listeners put it."""
+    blanks = _blanks(song, heard)
+    engineer, uploader, listener = _TEST if song.split == "test" else _TRAIN
+    chosen = [
+        *_some(engineer, dice.between(1, 2), blanks, dice),
+        *_some(uploader, 1, blanks, dice),
+        *_some(listener, dice.between(2, 3), blanks, dice),
     ]
-    return tuple(dict.fromkeys([f"{groove.style}, {tempo} bpm", *map(fill, templates)]))
+    plainest = f"{song.style}, {round(song.groove.tempo_bpm or 0)} bpm"
+    return tuple(dict.fromkeys([plainest, *(_filled(wording, blanks, dice) for wording in chosen)]))
 
 
-def _players(song: Song, levels_db: Mapping[str, float]) -> list[str]:
-    """The pitched instruments that are heard, at least one."""
-    parts = sorted(song.parts.items(), key=lambda part: -levels_db[part[0]])
-    heard = [part for name, part in parts if levels_db[name] > _HEARD_DB] or [parts[0][1]]
-    return list(dict.fromkeys(_PLAYERS.get(part.instrument, part.instrument) for part in heard))
+def _some(wordings: tuple[str, ...], count: int, blanks: Blanks, dice: Dice) -> list[str]:
+    """A few wordings whose blanks can all be filled."""
+    return dice.some([w for w in wordings if all(blanks.get(name) for name in _names(w))], count)
 
 
-def _traits(song: Song, levels_db: Mapping[str, float]) -> list[str]:
-    """What else is heard."""
-    return _that_hold({
-        "vinyl crackle": levels_db.get("crackle", -99) > -36,
-        "a sliding 808": any(note.slide_to is not None for note in song.parts["bass"].notes),
-        "hi-hat rolls": any(hit.step % 1 for hit in song.drums["hat"]),
-        "jazzy chords": song.num_chord_notes > 3,
-        "swung drums": song.clock.swing > 0.56,
-        "a melody": levels_db.get("lead", -99) > _HEARD_DB,
-        "claps": "clap" in song.drums and "snare" not in song.drums,
-    })  # fmt: skip
+def _names(wording: str) -> list[str]:
+    return [name for _, name, _, _ in Formatter().parse(wording) if name]
 
 
-def _moods(song: Song, levels_db: Mapping[str, float]) -> list[str]:
-    """Adjectives that hold, at least one: every key is major or minor."""
-    minor = (song.groove.key or "").endswith("minor")
-    soft = song.style.name == "lo-fi"
-    return _that_hold({
-        "dark": minor, "moody": minor, "menacing": minor and song.style.name == "drill",
-        "bright": not minor, "sunny": not minor, "mellow": soft, "chill": soft, "laid-back": soft,
-        "dusty": levels_db.get("crackle", -99) > -36, "warm": song.music_lowpass_hz < 3000,
-        "hard": song.drive > 0.9, "gritty": song.drive > 0.7 and not soft,
-        "bouncy": any(hit.step % 1 for hit in song.drums["hat"]), "swinging": song.clock.swing > 0.58,
-        "melodic": levels_db.get("lead", -99) > -20, "sparse": "lead" not in song.parts,
-    })  # fmt: skip
+def _filled(wording: str, blanks: Blanks, dice: Dice) -> str:
+    """A wording with its blanks filled; what is named once is not named again."""
+    filled: dict[str, str] = {}
+    for name in _names(wording):
+        fresh = [text for text in blanks[name] if not any(text in said or said in text for said in filled.values())]
+        filled[name] = dice.one(fresh or blanks[name])
+    return wording.format(**filled)
+
+
+def _blanks(song: Song, heard: Heard) -> Blanks:
+    """What may stand in each blank; nothing where nothing true can."""
+    groove, tempo_bpm = song.groove, round(song.groove.tempo_bpm or 0)
+    styles = list(words.STYLES[song.style])
+    players = [name for player in heard.players for name in words.PLAYERS[player]]
+    traits = [name for trait in heard.traits for name in words.TRAITS[trait]]
+    textures = [name for effect in heard.effects for name in words.EFFECTS.get(effect, ())]
+    colours = [words.COLOURS[voice] for voice in heard.colours]
+    chords = song.parts["chords"].instrument
+    return {
+        "style": styles,
+        "Style": [capwords(style) for style in styles],
+        "tempo": [str(tempo_bpm)],
+        "key": _key_names(groove.key or ""),
+        "mood": list(heard.moods),
+        "mood2": list(heard.moods) if len(heard.moods) > 1 else [],
+        "Mood": [mood.title() for mood in heard.moods],
+        "a_mood": [f"{'an' if mood[0] in 'aeiou' else 'a'} {mood}" for mood in heard.moods],
+        "player": [words.PLAYERS[chords][0]] if chords in heard.players else [],
+        "sound": players + traits + textures + colours,
+        "sounds": _pairs(heard.players),
+        "drums": [*(name for t in ("hat rolls", "triplet hats", "ghost notes", "claps", "swing") if t in heard.traits
+                    for name in words.TRAITS[t]), *colours],
+        "bass": [
+            *(name for player in heard.players if player in _BASSES for name in words.PLAYERS[player]),
+            *(name for t in ("sliding bass", "walking bass") if t in heard.traits for name in words.TRAITS[t]),
+        ],
+        "chords": list(words.TRAITS["rich chords"]) if "rich chords" in heard.traits else [],
+        "changes": _changes(song),
+        "texture": textures,
+        "feel": [words.FEELS[groove.feel or ""]],
+        "bars": [str(groove.bars)] if song.clock.is_loop else [],
+        "pace": _paces(tempo_bpm, song.energy),
+        "title": list(words.TITLES),
+    }  # fmt: skip
+
+
+def _pairs(players: tuple[str, ...]) -> list[str]:
+    """Two of the players, in both orders."""
+    return [
+        f"{words.PLAYERS[one][a]} and {words.PLAYERS[other][b]}"
+        for one in players
+        for other in players
+        if one != other
+        for a in (0, 1)
+        for b in (0, 1)
+    ]
+
+
+def _changes(song: Song) -> list[str]:
+    """The first chords by name, where their names cannot be taken for a key's."""
+    names = list(dict.fromkeys(chord.name for chord in song.chords))[:4]
+    return [" ".join(names)] if len(names) > 1 and all(name[-1].isdigit() for name in names) else []
 
 
 def _key_names(key: str) -> list[str]:
@@ -131,30 +112,22 @@ def _key_names(key: str) -> list[str]:
     return [key, key, short, *([f"{_FLATS[note]} {mode}"] if note in _FLATS else [])]
 
 
-def _pace(tempo_bpm: int, rng: np.random.Generator) -> str:
-    speed = "slow" if tempo_bpm < 82 else "mid-tempo" if tempo_bpm < 110 else "fast"
-    near = 5 * round(tempo_bpm / 5)
-    return _one([speed, f"around {spell(near)} bpm", f"around {near} bpm", f"{spell(tempo_bpm)} bpm"], rng)
+def _paces(tempo_bpm: int, energy: float) -> list[str]:
+    near = 5 * ((tempo_bpm + 2) // 5)
+    speed = ["slow"] if tempo_bpm < 82 else ["mid-tempo"] if tempo_bpm < 112 else ["fast"] if energy >= 0.6 else []
+    return [*speed, f"around {spell(near)} bpm", f"around {near} bpm", f"{spell(tempo_bpm)} bpm"]
 
 
 def spell(number: int) -> str:
     """A tempo in words, as it is said: "ninety-five", "one forty", "one oh five"."""
     tens, ones = divmod(number % 100, 10)
-    rest = "-".join(word for word in (_TENS[tens], _ONES[ones]) if word)
+    if tens == 1 and ones:
+        teens = ("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
+        rest = teens[ones - 1]
+    else:
+        rest = "-".join(word for word in (_TENS[tens], _ONES[ones]) if word)
     if number < 100:
         return rest
     if tens == 0:
         return f"one oh {_ONES[ones]}" if ones else "one hundred"
     return f"one {rest}"
-
-
-def _that_hold(facts: Mapping[str, bool]) -> list[str]:
-    return [name for name, holds in facts.items() if holds]
-
-
-def _one(choices: Sequence[str], rng: np.random.Generator) -> str:
-    return choices[int(rng.integers(len(choices)))]
-
-
-def _some(choices: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
-    return [str(choice) for choice in rng.permutation(choices)[:count]]

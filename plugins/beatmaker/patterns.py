@@ -1,135 +1,152 @@
-"""Drum patterns: one phrase of eight bars, drawn from a style's chances. Steps are 16ths of the grid."""
+"""Drums over a whole song: a style's patterns read, repeated and varied; hats that roll; strokes that drag."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from rapgen_plugins.beatmaker.dice import Dice
+from rapgen_plugins.beatmaker.song import STEPS_PER_BAR, Hit
+from rapgen_plugins.beatmaker.style import Drumming
 
-import numpy as np
+UNIT_STEPS = 2 * STEPS_PER_BAR  # what a pattern spans
+STEP_PARTS = 60  # of a step, to which loose strokes fall
 
-from rapgen_plugins.beatmaker.styles import Drumming
-
-STEPS_PER_BEAT = 4
-STEPS_PER_BAR = 16
-BARS_PER_PHRASE = 8
-STEPS_PER_PHRASE = STEPS_PER_BAR * BARS_PER_PHRASE
-
-FEELS = ("half", "straight", "double")
-
-HATS = {
-    "8ths": (0, 2, 4, 6, 8, 10, 12, 14),
-    "16ths": tuple(range(16)),
-    "skip": (0, 2, 4, 6, 7, 8, 10, 12, 14, 15),
-    "332": (0, 3, 6, 8, 11, 14),
-    "gallop": (0, 3, 4, 7, 8, 11, 12, 15),
+_STROKES = {
+    "X": (100, 100),
+    "x": (80, 100),
+    "o": (55, 100),
+    "g": (30, 100),
+    "?": (80, 50),
+    "~": (55, 40),
+    ",": (30, 40),
 }
+_OPEN = "O"
+_SPEEDS = {"half": 0, "straight": 1, "double": 2}  # powers of two
+
+Pattern = dict[float, int]  # velocity in percent by step
 
 
-class Hit(NamedTuple):
-    """One stroke."""
+def draw_drums(drumming: Drumming, *, feel: str, usual_feel: str, num_bars: int, dice: Dice) -> dict[str, Pattern]:
+    """All strokes of each voice over `num_bars`, before fills and drop-outs.
 
-    step: float  # from the start of the phrase
-    velocity: float
-
-
-Drums = dict[str, list[Hit]]  # hits of each voice
-
-
-def draw_drums(drumming: Drumming, *, feel: str, usual_feel: str, rng: np.random.Generator) -> Drums:
-    """One phrase of drums: a pattern of one or two bars, repeated, with fills.
-
-    `feel` slows the pattern of kick and snare down or speeds it up by two against the grid; hats stay.
+    `feel` slows the patterns of kick and backbeat down or speeds them up by two against the grid; hats stay.
     """
-    speed = 2.0 ** (FEELS.index(feel) - FEELS.index(usual_feel))
-    drums = _hats(drumming, feel, rng)
-    kicks, backbeats, ghosts = (_stretch(hits, speed) for hits in _backbone(drumming, rng))
-    drums["kick"] = kicks
-    for voice in drumming.backbeat_voices[rng.integers(len(drumming.backbeat_voices))]:
-        drums[voice] = list(backbeats)
-    drums[drumming.ghost_voice] = drums.get(drumming.ghost_voice, []) + ghosts
-    _add_colour(drums, rng)
-    _add_fill(drums, STEPS_PER_PHRASE, rng)
-    if rng.random() < 0.5:
-        _add_fill(drums, STEPS_PER_PHRASE // 2, rng)
-    return drums
+    shift = _SPEEDS[feel] - _SPEEDS[usual_feel]
+    drums: dict[str, Pattern] = {}
+    _add(drums, "kick", _backbone(dice.one(drumming.kicks), shift, num_bars, dice))
+    backbeat = _backbone(dice.one(drumming.backbeats), shift, num_bars, dice)
+    for voice in dice.one(drumming.backbeat_voices):
+        _add(drums, voice, backbeat)
+    _add(drums, drumming.ghost_voice, _backbone(dice.one(drumming.ghosts), shift, num_bars, dice))
+    hats = "xoxoxoxoxoxoxoxo" if feel == "double" else dice.one(drumming.hats)
+    for voice, hits in _hats(hats, drumming, num_bars, dice).items():
+        _add(drums, voice, hits)
+    for layer in drumming.layers:
+        if dice.chance(layer.percent):
+            _add(drums, layer.voice, _repeated(dice.one(layer.patterns), num_bars, dice))
+    return {voice: hits for voice, hits in drums.items() if hits}
 
 
-def _backbone(drumming: Drumming, rng: np.random.Generator) -> tuple[list[Hit], list[Hit], list[Hit]]:
-    """Kicks, backbeats and ghost notes at the style's usual speed."""
-    pattern_bars = int(rng.choice([1, 2, 2]))
-    chances = np.tile(drumming.kick, pattern_bars)
-    kicks = np.flatnonzero(rng.random(len(chances)) < chances)
-    kick_velocities = np.where(kicks % STEPS_PER_BAR == 0, 1.0, rng.uniform(0.75, 1.0))
-    ghosts = np.flatnonzero(rng.random(len(chances)) < np.tile(drumming.ghosts, pattern_bars))
-    loud = rng.uniform(0.25, 0.5) if min(drumming.backbeat) < 8 else rng.uniform(0.5, 0.85)
-    repeat = range(0, STEPS_PER_PHRASE, len(chances))
-    bars = range(0, STEPS_PER_PHRASE, STEPS_PER_BAR)
-    return (
-        [Hit(at + float(k), float(v)) for at in repeat for k, v in zip(kicks, kick_velocities, strict=True)],
-        [Hit(float(at + step), 1.0) for at in bars for step in drumming.backbeat],
-        [Hit(at + float(g), loud) for at in repeat for g in ghosts],
-    )
+def _add(drums: dict[str, Pattern], voice: str, hits: Pattern) -> None:
+    """Lay strokes over those the voice has; of two on one step the louder stays."""
+    own = drums.setdefault(voice, {})
+    for step, velocity in hits.items():
+        own[step] = max(velocity, own.get(step, 0))
 
 
-def _stretch(hits: list[Hit], speed: float) -> list[Hit]:
-    """Play a phrase `speed` times as fast, as often as it fits, on the 16th grid."""
-    rounds = max(1, int(speed))
-    moved = {(hit.step + at * STEPS_PER_PHRASE) // speed: hit.velocity for at in range(rounds) for hit in hits}
-    return [Hit(step, velocity) for step, velocity in sorted(moved.items()) if step < STEPS_PER_PHRASE]
+def _read(pattern: str, dice: Dice, *, is_open: bool = False) -> Pattern:
+    """The strokes of two bars, those left to chance drawn; or the open hats alone."""
+    marks = pattern.replace("|", "")
+    marks *= UNIT_STEPS // len(marks)
+    if is_open:
+        return {float(step): 75 for step, mark in enumerate(marks) if mark == _OPEN}
+    hits = {}
+    for step, mark in enumerate(marks):
+        if mark in _STROKES:
+            velocity, percent = _STROKES[mark]
+            if dice.chance(percent):
+                hits[float(step)] = velocity
+    return hits
 
 
-def _hats(drumming: Drumming, feel: str, rng: np.random.Generator) -> Drums:
-    """Closed and open hats over two bars, repeated."""
-    name = "16ths" if feel == "double" else drumming.hats[rng.integers(len(drumming.hats))]
-    steps = [float(bar * STEPS_PER_BAR + step) for bar in range(2) for step in HATS[name]]
-    accent, weak = rng.uniform(0.85, 1.0), rng.uniform(0.35, 0.75)
-    closed = {s: accent if s % 4 == 0 else weak if s % 2 else (accent + weak) / 2 for s in steps}
-    for beat in range(0, 2 * STEPS_PER_BAR, 4):
-        if rng.random() < drumming.roll_chance / 2:
-            _roll(closed, float(beat), rng)
-    opened = []
-    for bar in range(2):
-        if rng.random() < drumming.open_hat_chance:
-            step = float(bar * STEPS_PER_BAR + rng.choice([2, 6, 10, 14]))
-            closed.pop(step, None)
-            opened.append(Hit(step, weak))
-    repeat = range(0, STEPS_PER_PHRASE, 2 * STEPS_PER_BAR)
-    return {
-        "hat": [Hit(at + step, velocity) for at in repeat for step, velocity in sorted(closed.items())],
-        "open hat": [Hit(at + hit.step, hit.velocity) for at in repeat for hit in opened],
-    }
+def _repeated(pattern: str, num_bars: int, dice: Dice) -> Pattern:
+    """A pattern drawn twice: the first take plays, every fourth time the second one answers it."""
+    take, answer = _read(pattern, dice), _read(pattern, dice)
+    hits = {}
+    for unit in range((num_bars + 1) // 2):
+        for step, velocity in (answer if unit % 4 == 3 else take).items():
+            hits[unit * UNIT_STEPS + step] = velocity
+    return {step: velocity for step, velocity in hits.items() if step < num_bars * STEPS_PER_BAR}
 
 
-def _roll(closed: dict[float, float], start: float, rng: np.random.Generator) -> None:
-    """Put 32nds or triplets in place of what a beat, or half of one, had."""
-    length = float(rng.choice([2.0, 4.0]))
-    count = int(length * rng.choice([1.5, 2.0]))
+def _backbone(pattern: str, shift: int, num_bars: int, dice: Dice) -> Pattern:
+    """A repeated pattern played 2 ** `shift` times as fast, on the 16th grid."""
+    if shift == 0:
+        return _repeated(pattern, num_bars, dice)
+    needed = num_bars * 2**shift if shift > 0 else -(-num_bars // 2**-shift)
+    stretched: Pattern = {}
+    for step, velocity in _repeated(pattern, needed, dice).items():
+        moved = float(int(step * 2.0**-shift))
+        stretched[moved] = max(velocity, stretched.get(moved, 0))
+    return {step: velocity for step, velocity in stretched.items() if step < num_bars * STEPS_PER_BAR}
+
+
+# ---------------------------------------------------------------------------------------------------- hats
+
+
+def _hats(pattern: str, drumming: Drumming, num_bars: int, dice: Dice) -> dict[str, Pattern]:
+    """Closed and open hats; rolls fall alike in each four bars, and once more in the last bar of eight."""
+    closed = _repeated(pattern, num_bars, dice)
+    opened = _read(pattern, dice, is_open=True)
+    rolls = _draw_rolls(drumming, 4, dice)
+    extra = _draw_rolls(drumming, 1, dice)
+    for bar in range(num_bars):
+        last = bar % 8 == 7
+        for start, length, strokes in rolls:
+            if start // STEPS_PER_BAR == bar % 4:
+                _roll(closed, bar * STEPS_PER_BAR + start % STEPS_PER_BAR, length, strokes)
+        for start, length, strokes in extra if last else ():
+            _roll(closed, bar * STEPS_PER_BAR + start, length, strokes)
+    units = range((num_bars + 1) // 2)
+    opens = {unit * UNIT_STEPS + step: velocity for unit in units for step, velocity in opened.items()}
+    return {drumming.hat_voice: closed, "open hat": {s: v for s, v in opens.items() if s < num_bars * STEPS_PER_BAR}}
+
+
+def _draw_rolls(drumming: Drumming, num_bars: int, dice: Dice) -> list[tuple[int, int, list[tuple[float, int]]]]:
+    """(start, length, strokes) of each roll: mostly into the backbeat and at the ends of bars."""
+    rolls = []
+    for half in range(2 * num_bars):
+        if dice.chance(drumming.roll_percent):
+            length = dice.one((2, 4, 4))
+            start = half * 8 + dice.one((4, 8 - length, 8 - length, 0))
+            strokes_a_beat = dice.one(drumming.rolls)
+            count = max(2, strokes_a_beat * length // 4)
+            rolls.append((start, length, _ramp(length, count, dice.one(("up", "down", "flat")))))
+    return rolls
+
+
+def _ramp(length: int, count: int, shape: str) -> list[tuple[float, int]]:
+    """(step, velocity) of `count` even strokes over `length` steps."""
+    rise = [45 + 45 * i // (count - 1) for i in range(count)]
+    velocities = {"up": rise, "down": rise[::-1], "flat": [70] * count}[shape]
+    return [(length * i / count, velocity) for i, velocity in enumerate(velocities)]
+
+
+def _roll(closed: Pattern, start: float, length: int, strokes: list[tuple[float, int]]) -> None:
+    """Put a roll in place of what was there."""
     for step in [step for step in closed if start <= step < start + length]:
         del closed[step]
-    rise = np.linspace(0.45, 0.9, count)[:: int(rng.choice([-1, 1]))]
-    closed.update({start + i * length / count: float(rise[i]) for i in range(count)})
+    closed.update({start + step: velocity for step, velocity in strokes})
 
 
-def _add_colour(drums: Drums, rng: np.random.Generator) -> None:
-    """Crash, shaker and percussion, each in some of the beats."""
-    if rng.random() < 0.3:
-        drums["crash"] = [Hit(0.0, rng.uniform(0.3, 0.6))]
-    if rng.random() < 0.2:
-        stride = int(rng.choice([1, 2]))
-        drums["shaker"] = [Hit(float(s), 0.4 + 0.4 * (s % 4 == 2)) for s in range(0, STEPS_PER_PHRASE, stride)]
-    if rng.random() < 0.35:
-        steps = rng.choice([3, 5, 6, 7, 11, 13, 14, 19, 22, 23, 27, 29, 30], size=3, replace=False)
-        repeat = range(0, STEPS_PER_PHRASE, 2 * STEPS_PER_BAR)
-        drums["perc"] = [Hit(float(at + step), rng.uniform(0.4, 0.9)) for at in repeat for step in sorted(steps)]
+# --------------------------------------------------------------------------------------------------- timing
 
 
-def _add_fill(drums: Drums, end: int, rng: np.random.Generator) -> None:
-    """Change the last beats before `end`: a snare run, no kick, or no hats."""
-    kind = rng.choice(["run", "no kick", "no hats", "none"])
-    silent = {"no kick": "kick", "no hats": "hat"}.get(str(kind))
-    if silent:
-        drums[silent] = [hit for hit in drums[silent] if not end - 8 < hit.step < end]
-    if kind == "run":
-        voice = "snare" if "snare" in drums else "clap"
-        taken = {hit.step for hit in drums.get(voice, [])}
-        steps = [step for step in range(end - int(rng.choice([2, 3, 4])), end) if step not in taken]
-        drums[voice] = drums.get(voice, []) + [Hit(float(s), 0.9 - 0.12 * (end - s)) for s in steps]
+def loosen(drums: dict[str, Pattern], drumming: Drumming, dice: Dice) -> dict[str, tuple[Hit, ...]]:
+    """Strokes as hits: a voice of the style may drag a little behind the grid, and no two strokes are quite as loud."""
+    hits = {}
+    for voice, pattern in sorted(drums.items()):
+        late = dice.between(*drumming.late.get(voice, (0, 0))) / STEP_PARTS
+        hits[voice] = tuple(
+            Hit(step + late, min(100, max(15, velocity + dice.between(-4, 4))) / 100)
+            for step, velocity in sorted(pattern.items())
+        )
+    return hits

@@ -1,82 +1,197 @@
-"""From a song to sound: every part on a track of its own, then the mix."""
+"""From a song to sound: every part played on a track of its own, then the mix."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
-from rapgen_plugins.beatmaker.arrangement import Part, Song
-from rapgen_plugins.beatmaker.bass import play_line
-from rapgen_plugins.beatmaker.drums import build_kit
-from rapgen_plugins.beatmaker.harmony import Note
-from rapgen_plugins.beatmaker.instruments import INSTRUMENTS
-from rapgen_plugins.beatmaker.mix import mix
-from rapgen_plugins.beatmaker.patterns import STEPS_PER_BAR, STEPS_PER_PHRASE, Hit
-from rapgen_plugins.beatmaker.synth import SAMPLE_RATE, Signal, midi_to_hz, num_samples, place
+from rapgen_plugins.beatmaker.bass import Tone, draw_bass, slide
+from rapgen_plugins.beatmaker.instruments import draw_patch
+from rapgen_plugins.beatmaker.kits import build_kit
+from rapgen_plugins.beatmaker.mix import Tracks, mix
+from rapgen_plugins.beatmaker.palettes import PALETTES, Palette
+from rapgen_plugins.beatmaker.patches import Patch
+from rapgen_plugins.beatmaker.song import Hit, Note, Part, Song
+from rapgen_plugins.beatmaker.sounds import Sounds, open_sounds
+from rapgen_plugins.beatmaker.synth import (
+    HOP,
+    SAMPLE_RATE,
+    Signal,
+    fade,
+    midi_to_hz,
+    num_samples,
+    place,
+    spread_out,
+)
+
+_IN_THE_HALL = ("snare", "clap", "snap", "rim", "tom", "conga", "cowbell", "tambourine")
+_BASS_RELEASE_S = 0.03
+_STRENGTHS = 4  # tones of a note, from soft to hard
+
 
 Event = TypeVar("Event", Note, Hit)
 
-_BUSES = {
-    "kick": ("kick",),
-    "snare": ("snare", "clap", "rim"),
-    "hats": ("hat", "open hat", "shaker", "crash"),
-    "perc": ("perc",),
-}
+
+@dataclass(frozen=True)
+class Rendered:
+    """A song's sound, float32 [2, samples] at 44.1 kHz."""
+
+    mix: Signal
+    stems: Mapping[str, Signal]  # "drums", "bass", "music" and "effects", the sum of which is the mix; "lead", of music
+    levels_db: Mapping[str, float]  # each part, drum voice and "vinyl crackle" against the mix
+    effects: tuple[str, ...]  # the texture that can be heard: "vinyl crackle", "tape wow", "side-chain" ...
+    sounds: Mapping[str, str]  # where sounds come from, and their licences
 
 
-def render(song: Song, rng: np.random.Generator) -> tuple[Signal, dict[str, float], Signal]:
-    """Play and mix a song: float32 [samples], how loud each track is against the whole, in dB, and the lead alone."""
-    bar_samples = round(STEPS_PER_BAR * song.clock.step_s * SAMPLE_RATE)
-    past = 0 if song.opens else bar_samples  # played and cut off, so that what rang before is heard
-    length = num_samples(song.clock.duration_s)
-    tracks = _drum_tracks(song, past, length, rng)
-    for name, part in song.parts.items():
-        notes = _unroll(part.notes, song, name, past)
-        if part.instrument in INSTRUMENTS:
-            tracks[name] = _play(part, notes, song, past + length, rng)
+@dataclass(frozen=True)
+class _Stage:
+    """What all players share: the song, and a stretch of `length` samples of which the clip is the last part."""
+
+    song: Song
+    past: int
+    length: int
+    palette: Palette
+    sounds: Sounds
+    held_out: bool
+
+    def cues(self, events: Iterable[Event]) -> list[tuple[int, Event]]:
+        """(sample, event) of all that could be heard, in order; a loop comes around before the clip begins."""
+        clock = self.song.clock
+        clip = self.length - self.past
+        turns = range(-(-self.past // clip), -1, -1) if clock.is_loop else (0,)
+        at = [(self.past + clock.sample(event.step, SAMPLE_RATE), event) for event in events]
+        return [
+            (sample - turn * clip, event)
+            for turn in turns
+            for sample, event in at
+            if sample - turn * clip < self.length
+        ]
+
+    def samples(self, note: Note) -> int:
+        """How long a note is held."""
+        return num_samples(note.length * self.song.clock.step_s)
+
+
+def render(
+    song: Song, rng: np.random.Generator, *, soundfont: str | None = None, samples_dir: str | None = None
+) -> Rendered:
+    """Play and mix a song, where the user gives them with the sounds of an SF2 and of a folder of one-shots.
+
+    Drums, parts and mix have streams of their own, so that none moves the others. Raises what `open_sounds` does.
+    """
+    sounds = open_sounds(soundfont, samples_dir)
+    palette = PALETTES[song.style]
+    drums_rng, mix_rng, *part_rngs = rng.spawn(2 + len(song.parts))
+    opens = song.clock.start_step == 0 and not song.clock.is_loop
+    past = 0 if opens else num_samples(0.7 * palette.hall_s[1] + 0.2)  # until the hall is 40 dB down
+    length = past + song.clock.num_samples(SAMPLE_RATE)
+    stage = _Stage(song, past, length, palette, sounds, held_out=song.split == "test")
+    drums, snares, voices_db = _play_drums(stage, drums_rng)
+    music, bass = {}, np.zeros(length, np.float32)
+    for (name, part), part_rng in zip(song.parts.items(), part_rngs, strict=True):
+        if name == "bass":
+            bass = _play_bass(stage, part, part_rng)
         else:
-            tracks[name] = play_line(part.instrument, notes, song.clock.step_s, past + length, rng)
-    lead = tracks["lead"][past:] if "lead" in tracks else np.zeros(length, np.float32)
-    audio, levels = mix(tracks, song, past, rng)
-    return audio, levels, lead / max(1.0, float(np.abs(lead).max()))
+            music[name] = _play_part(stage, part, part_rng)
+    kicks = [(at, hit.velocity) for at, hit in stage.cues(song.drums.get("kick", ()))]
+    step = song.clock.step_s * SAMPLE_RATE
+    mixed = mix(Tracks(drums, snares, bass, music, kicks, past, step, song.clock.is_loop), palette, mix_rng)
+    levels_db = {voice: level_db + mixed.levels_db["drums"] for voice, level_db in voices_db.items()}
+    return Rendered(mixed.mix, mixed.stems, mixed.levels_db | levels_db, mixed.effects, sounds.origins)
 
 
-def _unroll(events: list[Event], song: Song, part: str, past: int) -> list[tuple[int, Event]]:
-    """Repeat a phrase over the clip and the bar before it: (sample, event) of what is active, in order."""
-    last = past + num_samples(song.clock.duration_s)
-    unrolled = []
-    for phrase in range(-1, song.clock.num_phrases):
-        for event in events:
-            step = event.step + phrase * STEPS_PER_PHRASE
-            bar = int(step // STEPS_PER_BAR) if step >= 0 else int(event.step // STEPS_PER_BAR)
-            at = past + song.clock.sample(step)
-            if 0 <= at < last and song.active[part][bar]:
-                unrolled.append((at, event))
-    return sorted(unrolled, key=lambda item: item[0])
+def _play_drums(stage: _Stage, rng: np.random.Generator) -> tuple[Signal, Signal, dict[str, float]]:
+    """The drums [2, samples], what of them goes into the hall [samples], and each voice's level against all, in dB."""
+    palette, drums = stage.palette, stage.song.drums
+    kit = build_kit(palette, stage.sounds, rng, held_out=stage.held_out)
+    track, hall = np.zeros((2, stage.length), np.float32), np.zeros(stage.length, np.float32)
+    kick_db, energy = rng.uniform(*palette.drums), {}
+    power: dict[int, float] = {}
+    closings = np.array([at for at, _ in stage.cues(drums.get("hat", ()))] + [2**62])
+    for voice, hits in drums.items():
+        voice_db = kick_db + palette.drums_db[voice] + (rng.uniform(-1.5, 1.5) if voice != "kick" else 0)
+        energy[voice] = 1e-9
+        for stroke, (at, hit) in enumerate(stage.cues(hits)):
+            shot = kit(voice, hit.velocity, stroke)
+            gain = 10 ** (voice_db / 20) * hit.velocity
+            until = int(closings[np.searchsorted(closings, at + 1)]) - at if voice == "open hat" else shot.shape[-1]
+            place(track, at, _choked(shot, until), gain)
+            if voice in _IN_THE_HALL:
+                place(hall, at, shot[0], gain)
+            power.setdefault(id(shot), float(np.vdot(shot, shot)))
+            energy[voice] += gain**2 * power[id(shot)]
+    whole = sum(energy.values())
+    return track, hall, {voice: 10 * float(np.log10(one / whole)) for voice, one in energy.items()}
 
 
-def _drum_tracks(song: Song, past: int, length: int, rng: np.random.Generator) -> dict[str, Signal]:
-    """The drums on four buses."""
-    kit = build_kit(song.style.kit, song.drums, rng)
-    tracks = {}
-    for bus, voices in _BUSES.items():
-        tracks[bus] = np.zeros(past + length, np.float32)
-        for voice in voices:
-            part = "hats" if voice in ("hat", "open hat", "shaker") else "drums"
-            for at, hit in _unroll(song.drums.get(voice, []), song, part, past):
-                place(tracks[bus], at, kit[voice], hit.velocity)
-    return tracks
+def _choked(shot: Signal, n: int) -> Signal:
+    """An open hat until it is closed."""
+    return shot if n >= shot.shape[-1] else fade(shot[..., :n].copy(), attack_s=0, release_s=0.012)
 
 
-def _play(part: Part, notes: list[tuple[int, Note]], song: Song, length: int, rng: np.random.Generator) -> Signal:
-    """A part on an instrument; a note of the same pitch and length is made once."""
-    play = INSTRUMENTS[part.instrument](rng)
-    track = np.zeros(length, np.float32)
-    made: dict[tuple[int, float], Signal] = {}
-    for at, note in notes:
-        voice = (note.midi, note.length)
-        if voice not in made:
-            made[voice] = play(midi_to_hz(note.midi), note.length * song.clock.step_s)
-        place(track, at, made[voice], note.velocity)
+def _play_part(stage: _Stage, part: Part, rng: np.random.Generator) -> Signal:
+    """A part on an instrument, [2, samples]; notes of one pitch and strength are made once, as long as the longest."""
+    patch = stage.sounds.patch(part.instrument) or draw_patch(part.instrument, rng, held_out=stage.held_out)
+    release = num_samples(patch.release_s)
+    track = np.zeros((2, stage.length), np.float32)
+    keys = [(note.midi, min(int(note.velocity * _STRENGTHS), _STRENGTHS - 1)) for note in part.notes]
+    longest: dict[tuple[int, int], int] = {}
+    for key, note in zip(keys, part.notes, strict=True):
+        longest[key] = max(longest.get(key, 0), stage.samples(note) + release)
+    made: dict[tuple[int, int], Signal] = {}
+    for at, note in stage.cues(part.notes):
+        n = stage.samples(note) + release
+        if at + n <= 0:
+            continue
+        key = note.midi, min(int(note.velocity * _STRENGTHS), _STRENGTHS - 1)
+        if key not in made:
+            made[key] = patch.play(midi_to_hz(note.midi), (key[1] + 0.7) / _STRENGTHS, longest[key])
+        place(track, at, fade(made[key][:, :n].copy(), attack_s=0, release_s=patch.release_s), note.velocity)
+    if patch.tremolo:
+        track *= _tremolo(stage, patch.tremolo_hz, patch.tremolo)
     return track
+
+
+def _tremolo(stage: _Stage, rate_hz: float, depth: float) -> Signal:
+    """A gain [2, samples] that goes from side to side, a whole number of times in a loop."""
+    clip_s = (stage.length - stage.past) / SAMPLE_RATE
+    if stage.song.clock.is_loop:
+        rate_hz = max(round(rate_hz * clip_s), 1) / clip_s
+    at_s = (np.arange(stage.length // HOP + 1) + 0.5) * HOP / SAMPLE_RATE
+    sway = spread_out(0.5 * depth * np.sin(2 * np.pi * rate_hz * at_s), stage.length)
+    return np.stack([1 - np.float32(0.5 * depth) + sway, 1 - np.float32(0.5 * depth) - sway])
+
+
+def _play_bass(stage: _Stage, part: Part, rng: np.random.Generator) -> Signal:
+    """A bass line [samples]: one voice, so that a note ends where the next begins."""
+    tone = draw_bass(part.instrument, stage.palette.bass_ranges, rng, held_out=stage.held_out)
+    slide_s = rng.uniform(0.05, 0.14)
+    if patch := stage.sounds.patch(part.instrument):
+        tone = _in_the_middle(patch)
+    track = np.zeros(stage.length, np.float32)
+    release = num_samples(_BASS_RELEASE_S)
+    cues = stage.cues(part.notes)
+    ends: Sequence[int] = [at for at, _ in cues[1:]] + [2**62] * bool(cues)
+    made: dict[tuple[int, int | None, int, int], Signal] = {}
+    for (at, note), end in zip(cues, ends, strict=True):
+        n = min(stage.samples(note) + release, end - at + release // 4)
+        if n <= release or at + n <= 0:
+            continue
+        strength = min(int(note.velocity * _STRENGTHS), _STRENGTHS - 1)
+        key = note.midi, note.slide_to, strength, n
+        if key not in made:
+            velocity = (strength + 0.7) / _STRENGTHS
+            if note.slide_to is None:
+                sound = tone(midi_to_hz(note.midi), velocity, n)
+            else:
+                sound = slide(tone, note.midi, note.slide_to, velocity, n, slide_s=slide_s)
+            made[key] = fade(sound, attack_s=0, release_s=_BASS_RELEASE_S)
+        place(track, at, made[key], note.velocity)
+    return track
+
+
+def _in_the_middle(patch: Patch) -> Tone:
+    return lambda freq_hz, velocity, n: patch.play(freq_hz, velocity, n).mean(axis=0)

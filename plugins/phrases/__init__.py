@@ -103,9 +103,9 @@ def _agrees(caption: str, groove: Groove) -> bool:
     """Whether a caption, read again, says nothing that is not known: an uploader's wording may."""
     try:
         said = read_groove(caption)
+        style = groove.style and (read_groove(groove.style).style or groove.style)
     except PromptError:
         return False
-    style = groove.style and (read_groove(groove.style).style or groove.style)
     slack_bpm = 2.6 if "around" in caption else 0.6  # tempos are rounded
     is_tempo = said.tempo_bpm is None or abs(said.tempo_bpm - (groove.tempo_bpm or 0)) <= slack_bpm
     facts = ((said.key, groove.key), (said.style, style), (said.feel, groove.feel), (said.bars, None))

@@ -110,10 +110,8 @@ def _tracker() -> Any:
 def _read_midi(path: Path) -> Melody:
     if not path.is_file():
         raise AudioError(f"no MIDI file at {path}")
-    try:
-        import mido
-    except ImportError as error:
-        raise PluginError(f"MIDI is read by the package '{error.name}': pip install 'rapgen[melody]'") from error
+    import mido
+
     try:
         messages = list(mido.MidiFile(path))  # in seconds, by the file's tempos
         tempo_bpm = next((mido.tempo2bpm(m.tempo) for m in messages if m.type == "set_tempo"), 120.0)

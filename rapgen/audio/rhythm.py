@@ -21,11 +21,12 @@ _LAGS = 60 * FPS / np.geomspace(_PULSE_MIN_BPM, 2 * _PULSE_MIN_BPM, 480, endpoin
 _MULTIPLES = {1: 0.5, 2: 1.0, 4: 1.5, 8: 1.5, 16: 1.0}  # of the pulse that are looked at, and what each counts
 _HINT_WITHIN, _HINT_SHARE = 0.02, 0.75  # a hint needs a pulse so near to it, with this share of the best's strength
 _EVEN_BPM = 150.0  # pulses slower than this are likelier beats than half beats
-_STEADY = 0.9
+_STEADY = 0.9  # a pulse whose phase holds so well needs no following
 _WORTH = 1.3  # times the onsets that pulses of one tempo fall on: what following them must bring
 _BINS = 50  # of a pulse that its phase is told by
 _STEPS = 4  # a beat
 _BAR = _STEPS * BEATS_A_BAR
+# What speaks for a downbeat: onsets of each range, and changes of the notes, on the four beats from there on.
 _BEATS = ((1, 0, 0, 0), (0, 0, -0.5, 0), (0, 0.25, 0.5, 0.25), (0, 0.5, 0.5, 0.5), (1, 0, 0, 0))
 _GUESS_BPM = 90.0
 _EARLY_S = 0.03  # a beat found so far before the track's start opens it
@@ -65,8 +66,8 @@ def track_rhythm(audio: np.ndarray, rate: int, *, tempo_hint_bpm: float | None =
 def _find_pulse(envelope: np.ndarray, hint_bpm: float | None) -> tuple[float, float]:
     """How many frames a pulse lasts, and how well the track agrees with itself that far on, 0 .. 1."""
     centred = envelope - envelope.mean()
-    spectrum = rfft(centred, next_fast_len(2 * len(centred), real=True))
-    products = irfft(np.abs(spectrum) ** 2)[: max(2, int(0.8 * len(centred)))]
+    size = next_fast_len(2 * len(centred), real=True)
+    products = irfft(np.abs(rfft(centred, size)) ** 2, size)[: max(2, int(0.8 * len(centred)))]
     correlation = products / products[0] * len(centred) / (len(centred) - np.arange(len(products)))
     strength = np.zeros(len(_LAGS))
     for multiple, weight in _MULTIPLES.items():

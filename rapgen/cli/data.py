@@ -1,4 +1,4 @@
-"""`rapgen data`: render, tokenize, count."""
+"""`rapgen data`: fetch, prepare, render, tokenize, export, count."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 _MAX_LISTED = 24  # values of a fact
 
-app = typer.Typer(help="Render, tokenize and count training data.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Fetch, prepare, render, tokenize and count training data.", no_args_is_help=True, rich_markup_mode=None
+)
 app.command()(fetch)
 app.command()(prepare)
 app.command()(validate)
@@ -28,25 +30,42 @@ app.command()(export)
 
 @app.command()
 def synth(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write: FLAC files and metadata.jsonl.")],
-    num: Annotated[int, typer.Option("--num", "-n", help="Beats to render.")] = 100,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Dataset to write: train, valid and test, with MIDI.")],
+    num: Annotated[int, typer.Option("--num", "-n", min=1, help="Beats to render, a fiftieth each held out.")] = 100,
     seed: Annotated[int, typer.Option(help="The same seed renders the same beats.")] = 0,
-    duration: Annotated[float, typer.Option(help="Length of each in seconds.")] = 20.0,
+    bars: Annotated[int | None, typer.Option(help="Loops of 8 or 16 bars only.")] = None,
+    duration: Annotated[float | None, typer.Option(help="Excerpts of so many seconds instead of whole loops.")] = None,
     style: Annotated[list[str] | None, typer.Option(help="Of this style only. Repeatable.")] = None,
+    stems: Annotated[bool, typer.Option("--stems", help="Write drums, bass, music, effects and lead alone too.")] = (
+        False
+    ),
+    samples: Annotated[Path | None, typer.Option(help="Folder of your own one-shots, for the drums.")] = None,
+    soundfont: Annotated[Path | None, typer.Option(help="SF2 file, for the instruments.")] = None,
 ) -> None:
-    """Render captioned beats with exact tempo, key and beats; a second start goes on.
+    """Render captioned beats, whole loops with MIDI and exact tempo, key, chords and beats; a second start goes on.
+
+    No beat stands in two splits, and some kits, presets and wordings are in test alone.
 
     \b
-    rapgen data synth --num 100 --seed 7 --out data/train
-    rapgen data synth --num 20 --style trap --style drill --duration 30 --out data/valid
+    rapgen data synth --num 1000 --seed 7 --out data/synth
+    rapgen data synth --num 50 --style trap --style drill --bars 8 --stems --out loops
     """
-    from rapgen.cli.progress import bars
-    from rapgen.data.audiofolder import write_audiofolder
+    from rapgen.cli import progress
+    from rapgen.data.audiofolder import write_splits
 
-    node = {"use": "beatmaker", "num_clips": num, "seed": seed, "duration_s": duration, "styles": style or None}
-    with bars() as report:
-        count = write_audiofolder(node, out, report=report.work("beats"))
-    typer.echo(f"{count} beats in {out}")
+    node = {
+        "use": "beatmaker",
+        "seed": seed,
+        "bars": bars,
+        "duration_s": duration,
+        "styles": style or None,
+        "stems": stems,
+        "samples_dir": None if samples is None else str(samples),
+        "soundfont": None if soundfont is None else str(soundfont),
+    }
+    with progress.bars() as report:
+        counts = write_splits(node, num, out, report=lambda split: report.work(f"{split} beats"))
+    typer.echo(f"{num} beats in {out}: {', '.join(f'{split} {count}' for split, count in counts.items())}")
 
 
 @app.command()

@@ -175,12 +175,13 @@ def _shared_tracks(seen: Sequence[_Seen]) -> Iterator[Finding]:
 
 def _shared_sound(seen: Sequence[_Seen]) -> Iterator[Finding]:
     """Clips that sound like one of another split."""
-    clips = [clip for clip in seen if clip.print is not None]
-    if len({clip.look.split for clip in clips}) < 2:
+    looks = [clip.look for clip in seen if clip.print is not None]
+    if len({look.split for look in looks}) < 2:
         return
-    for clip, number in zip(clips, find_duplicates([clip.print for clip in clips]), strict=True):
-        if number is not None and clips[number].look.split != clip.look.split:
-            yield Finding(clip.look.item, f"it sounds like {clips[number].look.item}")
+    prints = [clip.print for clip in seen if clip.print is not None]
+    for look, number in zip(looks, find_duplicates(prints), strict=True):
+        if number is not None and looks[number].split != look.split:
+            yield Finding(look.item, f"it sounds like {looks[number].item}")
 
 
 def _odd_kinds(seen: Sequence[_Seen]) -> Iterator[Finding]:

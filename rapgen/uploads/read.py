@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
 
-from rapgen.errors import PromptError
-from rapgen.groove import read_groove
 from rapgen.interfaces import Groove, Upload
 from rapgen.uploads.artists import usual_style
 from rapgen.uploads.text import clean
 from rapgen.uploads.title import read_title
-from rapgen.uploads.words import instruments_in, moods_in
+from rapgen.uploads.words import groove_in, instruments_in, moods_in
 
 T = TypeVar("T")
 _MAX_TITLE_CHARS, _MAX_LINES, _MAX_LINE_CHARS, _MAX_TAGS, _MAX_TAG_CHARS = 300, 300, 200, 50, 60
@@ -48,20 +46,22 @@ def read_upload(upload: Upload) -> UploadFacts:
     control characters, 100 KB, of which the start is read.
     """
     title = read_title(clean(upload.title, max_chars=_MAX_TITLE_CHARS))
+    titled = groove_in(title.facts)
     stated, labelled = _described(upload.description)
     tags = [clean(tag, max_chars=_MAX_TAG_CHARS).replace("#", "") for tag in upload.tags[:_MAX_TAGS]]
-    grooves = [_groove(text) for text in (title.facts, *stated, *(tag for tag in tags if _STATES.search(tag)))]
-    style, is_guessed = _style([_groove(title.facts), *map(_groove, labelled)], title.artists, tags)
+    texts = (title.facts, "; ".join(labelled), "; ".join(tags))
+    grooves = [titled, *map(groove_in, stated), *(groove_in(tag) for tag in tags if _STATES.search(tag))]
+    style, is_guessed = _style([titled, *map(groove_in, labelled)], title.artists, tags)
     return UploadFacts(
         groove=Groove(
             tempo_bpm=_first(groove.tempo_bpm for groove in grooves),
-            key=_first(chain((groove.key for groove in grooves), (_groove(tag).key for tag in tags))),
+            key=_first(chain((groove.key for groove in grooves), (groove_in(tag).key for tag in tags))),
             style=style,
-            feel=_groove(title.facts).feel,
+            feel=titled.feel,
         ),
         artists=title.artists,
-        moods=_first(moods_in(text) for text in (title.facts, "; ".join(labelled), "; ".join(tags))) or (),
-        instruments=_first(instruments_in(text) for text in (title.facts, "; ".join(labelled), "; ".join(tags))) or (),
+        moods=_first(map(moods_in, texts)) or (),
+        instruments=_first(map(instruments_in, texts)) or (),
         name=title.name,
         wording=title.wording,
         is_style_guessed=is_guessed,
@@ -77,21 +77,13 @@ def _described(description: str) -> tuple[list[str], list[str]]:
     return stated, [line for line in lines if _LABEL.match(line)]
 
 
-def _groove(text: str) -> Groove:
-    """What `text` says; of one whose tempo cannot be played, what it says besides."""
-    try:
-        return replace(read_groove(text), bars=None)
-    except PromptError:
-        return replace(read_groove(re.sub(r"\d", " ", text)), bars=None)
-
-
 def _style(said: Sequence[Groove], artists: Sequence[str], tags: Sequence[str]) -> tuple[str | None, bool]:
     """The style, and whether it is guessed."""
     if style := _first(groove.style for groove in said):
         return style, False
     if style := usual_style(artists):
         return style, True
-    tagged = [style for tag in tags if (style := _groove(tag).style)]
+    tagged = [style for tag in tags if (style := groove_in(tag).style)]
     if tagged:
         return max(tagged, key=tagged.count), False
     style = usual_style(artist for tag in tags for artist in read_title(tag).artists)

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from rapgen.groove import read_groove
 from rapgen.uploads.artists import find_artists, known_artist
-from rapgen.uploads.words import is_description
+from rapgen.uploads.words import groove_in, is_description
 
 Span = tuple[int, int]  # first word, word after the last
 
@@ -32,7 +31,7 @@ _TYPE = re.compile(r"\b(?:type|style) ?(?:beats?|instrumentals?)\b|\binspired\b"
 _BEAT = re.compile(r"\b(?:beats?|instrumentals?|instru|rap|hip[ -]?hop)\b", re.IGNORECASE)
 _JOINING = frozenset(("x", "×", "feat", "feat.", "ft", "ft.", "vs", "vs.", "and", "with", "&", "+", ",", "/"))
 _SIGN = re.compile(r"([,/+×]|(?<!\S)&(?!\S))")
-_TEMPO = re.compile(r"(?:\bat )?\b[0-9]{2,3}(?:[.,][0-9]+)?[ -]?bpm\b|\b(?:bpm|tempo)\b[ :=-]*[0-9.,]*", re.IGNORECASE)
+_TEMPO = re.compile(r"(?:\bat )?\b[0-9]{1,6}(?:[.,][0-9]+)?[ -]?bpm\b|\b(?:bpm|tempo)\b[ :=-]*[0-9.,]*", re.IGNORECASE)
 _KEY = re.compile(
     r"(?:\b(?:in|key(?: of)?)\b[ :=-]*)?(?:\b[a-g](?: ?#|b)?[ -]?(?:sharp |flat )?(?:natural |harmonic )?"
     r"(?:min(?:or)?|maj(?:or)?)\b|\b(?-i:[A-G](?:#|b)?m)\b(?!'))|\bkey\b[ :=-]*[a-g](?:#|b)?(?!\w)",
@@ -100,7 +99,7 @@ def _artists(segment: str) -> tuple[list[str], str]:
     spans = sorted([*long, *_rest_of_names(words, long, is_shouted=segment.isupper())])
     artists = [known_artist(words[start:end]) or " ".join(words[start:end]) for start, end in spans]
     rest = [word for n, word in enumerate(words) if not any(start <= n < end for start, end in spans)]
-    kept = [name for name in artists if read_groove(name).style]  # Griselda is a style too
+    kept = [name for name in artists if groove_in(name).style]  # Griselda is a style too
     return artists, " ".join([*kept, *rest, other])
 
 
@@ -136,6 +135,7 @@ def _wording(segments: list[str]) -> str:
     """What segments say of a beat, without tempo and key, which are measured or told apart."""
     told = [" ".join(_KEY.sub(" ", _TEMPO.sub(" ", segment)).split()).strip(" ,.:/-") for segment in segments]
     wording = ", ".join(dict.fromkeys(line for line in told if not _DESCRIBES.fullmatch(line)))
-    if read_groove(wording).tempo_bpm or read_groove(wording).key:
+    said = groove_in(wording)
+    if said.tempo_bpm or said.key:
         return ""
     return wording.lower() if wording.isupper() else wording

@@ -1,8 +1,13 @@
-"""Words for moods and instruments, as uploaders write them."""
+"""Words for grooves, moods and instruments, as uploaders write them."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+
+from rapgen.errors import PromptError
+from rapgen.groove import read_groove
+from rapgen.interfaces import Groove
 
 _MOODS = {  # how it is told: how it is written besides
     "aggressive": "angry|rage", "bouncy": "bounce", "bright": "", "calm": "calming|peaceful", "chill": "chilled",
@@ -25,6 +30,7 @@ _INSTRUMENTS = {
     "strings": "", "synth": "synths?|synthesizers?", "trumpet": "trumpets?", "upright bass": "double bass",
     "vibraphone": "", "violin": "violins?",
 }  # fmt: skip
+_BPM = re.compile(r"bpm|b\.p\.m|beats per minute", re.IGNORECASE)
 _FIGURE = re.compile(r"[0-9.,]+(?:bpm|k|'?s)?|[a-g](?:#|b)?(?:m|min|maj)?")  # numbers, tempos, keys
 # What stands around an artist's name without being one.
 _GENERIC_WORDS = (
@@ -46,6 +52,14 @@ def _pattern(words: dict[str, str]) -> re.Pattern[str]:
 
 
 _MOOD, _INSTRUMENT, _GENERIC = _pattern(_MOODS), _pattern(_INSTRUMENTS), frozenset(_GENERIC_WORDS.split())
+
+
+def groove_in(text: str) -> Groove:
+    """What `text` says of a groove, but for bars; of one whose tempo cannot be played, what it says besides."""
+    try:
+        return replace(read_groove(text), bars=None)
+    except PromptError:
+        return replace(read_groove(_BPM.sub(" ", text)), tempo_bpm=None, bars=None)
 
 
 def moods_in(text: str) -> tuple[str, ...]:

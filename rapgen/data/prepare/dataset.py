@@ -49,23 +49,31 @@ def write_dataset(out: Storage, settings: Settings, records: Sequence[Record], d
 
 def _place_clips(out: Storage, seed: int, records: Sequence[Record], splits: Mapping[str, str]) -> None:
     """Move clips that were written to another split than theirs; remove those of copies and of earlier attempts."""
-    there = {name for name in dict(out.sizes()) if name.partition("/")[0] in SPLITS}
-    ours = {record.track for record in records}
-    wanted = {}
+    there = {name for name, _ in out.sizes() if name.partition("/")[0] in (*SPLITS, ".prepare")}
+    wanted: dict[str, str] = {}  # where a clip belongs -> where it was written
     for record in records:
         if split := splits.get(record.track):
             drawn = draw_split(record.family, seed)
             wanted |= {clip_path(split, clip.file_name): clip_path(drawn, clip.file_name) for clip in record.clips}
+    _check_clips(out, wanted, there)
     for place in sorted(wanted.keys() - there):
-        if wanted[place] not in there:
-            track = track_of(place.rpartition("/")[2])
-            out.remove(record_path(track))
-            raise RapgenError(f"{out.path(place)} is gone; start again, and its track is prepared anew")
         out.move(wanted[place], place)
         there.discard(wanted[place])
+    ours = {record.track for record in records}
     for name in sorted(there - wanted.keys()):
         if is_begun(name) or track_of(name.rpartition("/")[2]) in ours:
             out.remove(name)
+
+
+def _check_clips(out: Storage, wanted: Mapping[str, str], there: set[str]) -> None:
+    """RapgenError where clips are nowhere; the records of their tracks are forgotten, so that they are made again."""
+    gone = [place for place, drawn in wanted.items() if place not in there and drawn not in there]
+    for track in {track_of(place.rpartition("/")[2]) for place in gone}:
+        out.remove(record_path(track))
+    if gone:
+        raise RapgenError(
+            f"{out.path(gone[0])} is gone (clips: {len(gone)}); start again to have its track prepared anew"
+        )
 
 
 def _manifest(settings: Settings, summary: Summary) -> dict[str, object]:

@@ -117,7 +117,7 @@ class _Meter:
     """Counts samples, and those that are clipped, as they pass."""
 
     def __init__(self) -> None:
-        self.samples, self._flat = 0, 0
+        self.samples, self._flat = 0, 0.0
 
     @property
     def clipped(self) -> float:
@@ -130,7 +130,7 @@ class _Meter:
             raise Unfit("samples that are not numbers")
         if peak >= _FULL_SCALE:
             for top in (piece >= _FULL_SCALE, piece <= -_FULL_SCALE):
-                self._flat += np.count_nonzero(top[:, 1:] & top[:, :-1]) / len(piece)
+                self._flat += float((top[:, 1:] & top[:, :-1]).sum()) / len(piece)
         self.samples += piece.shape[1]
         return piece if len(piece) == 2 else np.repeat(piece, 2, 0)
 

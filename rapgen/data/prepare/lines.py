@@ -42,7 +42,7 @@ def _lines(
     """A line a clip; the first holds `blanks`, which tell the types of columns that no clip here says anything in."""
     for record in read_records(out, tracks):
         for clip in record.clips:
-            row = clip.row | blanks | {"weight": round(weights[clip.file_name], 4)}
+            row = {**clip.row, **blanks, "weight": weights[clip.file_name]}
             told = {column: value for column, value in row.items() if column in columns}
             yield json.dumps(told, ensure_ascii=False).encode() + b"\n"
             blanks = {}

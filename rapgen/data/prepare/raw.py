@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -14,7 +13,7 @@ from rapgen.data.prepare.records import Known, Track
 from rapgen.data.report import Dropped
 from rapgen.data.storage import Storage
 from rapgen.errors import PromptError
-from rapgen.groove import read_groove
+from rapgen.groove import TEMPO_MAX_BPM, TEMPO_MIN_BPM, read_groove
 from rapgen.interfaces import Upload
 
 _INFO = ".info.json"
@@ -22,6 +21,7 @@ _NOT_TRACKS = (METADATA, "fetch.jsonl")
 _UNFINISHED = (".part", ".ytdl", ".tmp")
 _INFO_BYTES = 20_000_000  # more than any real one
 _WORDS = {"title": 500, "description": 10_000, "uploader": 200, "url": 2000}  # characters kept
+_LARGEST_S = 1e6
 _CAPTION_CHARACTERS, _ITEM_CHARACTERS, _TAG_CHARACTERS, _TAGS = 1000, 1000, 100, 100
 
 
@@ -89,7 +89,11 @@ def _read_info(raw: Storage, name: str, sizes: Mapping[str, int | None], drops: 
     if (sizes[name] or 0) > _INFO_BYTES:
         drops.append(Dropped(name, "metadata that cannot be read", f"over {_INFO_BYTES} bytes"))
         return {}
-    return _parse(raw.read(name), name, drops)
+    try:
+        return _parse(raw.read(name), name, drops)
+    except OSError as error:
+        drops.append(Dropped(name, "metadata that cannot be read", error.strerror or ""))
+        return {}
 
 
 def _read_metadata(raw: Storage, sizes: Mapping[str, int | None], drops: list[Dropped]) -> dict[str, dict[str, Any]]:
@@ -130,17 +134,17 @@ def _known(name: str, said: Mapping[str, Any]) -> Known:
     words = {key: clean(given.get(key, said.get(key)), characters) for key, characters in _WORDS.items()}
     captions = [said.get("text"), said.get("caption"), *_list(said.get("captions"))]
     site = clean(said.get("extractor_key") or said.get("extractor"), 100)
-    stated = clean(said.get("id"), 500) if isinstance(said.get("id"), str) else str(said.get("id") or "")
+    stated = clean(str(said.get("id") or ""), 500)
     return Known(
         id=f"{site}:{stated}" if stated else name,
         upload=Upload(tags=tuple(filter(None, _texts(said.get("tags"))))[:_TAGS], **words),
-        captions=tuple(dict.fromkeys(filter(None, (clean(text, _CAPTION_CHARACTERS) for text in captions)))),
+        captions=tuple(dict.fromkeys(filter(None, (clean(text, _CAPTION_CHARACTERS).strip() for text in captions)))),
         licence=clean(said.get("licence") or said.get("license"), 200) or None,
-        tempo_bpm=_positive(said.get("tempo_bpm")),
+        tempo_bpm=_between(TEMPO_MIN_BPM, said.get("tempo_bpm"), TEMPO_MAX_BPM),
         key=_groove_of("key", said.get("key")),
         style=_groove_of("style", said.get("style")),
-        start_s=_positive(said.get("start_s")),
-        end_s=_positive(said.get("end_s")),
+        start_s=_between(0, said.get("start_s"), _LARGEST_S),
+        end_s=_between(0, said.get("end_s"), _LARGEST_S),
     )
 
 
@@ -157,9 +161,9 @@ def _texts(value: Any) -> Iterator[str]:
     return (clean(text, _TAG_CHARACTERS) for text in _list(value))
 
 
-def _positive(value: Any) -> float | None:
+def _between(low: float, value: Any, high: float) -> float | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) and value > 0 else None
+    return float(value) if is_number and low <= value <= high else None
 
 
 def _groove_of(fact: str, value: Any) -> str | None:

@@ -99,5 +99,5 @@ def _clip_facts(record: Record, clip: PreparedClip) -> ClipFacts:
         key=clip.row.get("key"),
         style=clip.row.get("style"),
         uploader=record.upload.uploader,
-        loudness_lufs=record.measured and record.measured.loudness_lufs,
+        loudness_lufs=record.measured.loudness_lufs if record.measured else None,
     )

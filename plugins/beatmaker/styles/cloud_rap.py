@@ -1,0 +1,75 @@
+"""Cloud rap: wide, slow major sevenths, a sparse half-time beat, a long soft 808, bells far away."""
+
+from rapgen_plugins.beatmaker.style import Bass, Drumming, Harmony, Layer, Style, Tune
+
+CLOUD_RAP = Style(
+    name="cloud rap",
+    tempo_bpm=(120, 142),
+    swing=(50, 52),
+    feel="half",
+    odd_feel_percent=4,
+    energy=34,
+    drumming=Drumming(
+        kicks=(
+            "X.........x.....|X.....x.........",
+            "X......x........|X......x..~.....",
+            "X..x......x.....|X.........x.....",
+            "X.....x.........|X.....x.....~...",
+            "X...........x...|X.....~.........",
+        ),
+        backbeats=("........x.......",),
+        backbeat_voices=(("clap",), ("snare",), ("snap",), ("rim", "clap"), ("snap", "clap")),
+        ghosts=("................", "..............,."),
+        ghost_voice="rim",
+        hats=("o.o.o.o.o.o.o.o.", "x.o.x.o.x.o.x.o.", "x...o...x...o...", "x.o.x.o.x.o.x.o.|x.o.x.o.x.o.x.O."),
+        layers=(
+            Layer("shaker", ("goxogoxogoxogoxo", "..o...o...o...o."), 25),
+            Layer("open hat", ("..............o.|................",), 22),
+            Layer("rim", ("......o......o..",), 18),
+            Layer("snap", ("........o.......",), 15),
+        ),
+        roll_percent=14,
+        rolls=(6, 8, 3),
+        fills=("kick out", "hats out", "drop", "bass stop"),
+    ),
+    harmony=Harmony(
+        minor_percent=50,
+        minor=(
+            "i9 | bVImaj9",
+            "bVImaj7 | i9 | bIIImaj7 | bVII",
+            "iadd9 | bVImaj7 | bIIImaj7 | bVII",
+            "bVImaj9 | bVII | i9 | i9",
+            "i9 | i9 | bVImaj7 | bVImaj7",
+        ),
+        major=(
+            "IVmaj9 | Imaj9",
+            "Iadd9 | V | vi7 | IVmaj7",
+            "IVmaj7 | vi9 | I | V",
+            "Imaj9 | IVmaj9",
+            "Imaj7 | iii7 | IVmaj9 | IVmaj9",
+            "IVmaj9 | V | vi7 | vi7",
+        ),
+        minor_scales=("minor pentatonic", "minor"),
+        major_scales=("major pentatonic", "lydian", "major"),
+        instruments=("pad", "pad", "choir", "strings", "rhodes", "pluck", "guitar"),
+        comping=("x---------------", "x---------------", "x-------x-------", "arp 2", "arp 4", "x-----x-----x---"),
+        high=78,
+    ),
+    bass=Bass(("808",), ("roots", "roots", "kicks"), low=29, slide_percent=10),
+    lead=Tune(
+        instruments=("bells", "pluck", "flute", "choir", "vibes", "lead synth", "guitar"),
+        rhythms=(
+            "x-----x-----x---|x---------------",
+            "x---x---x-------|x---x---x-------",
+            "....x-x-x-------|....x-x-x-------",
+            "x-x-x-x-x---....|................",
+            "x-------x---x---|x---------------",
+        ),
+        contours=("wave", "arch", "pendulum", "fall", "climb"),
+        percent=78,
+        low=69,
+        high=90,
+    ),
+    counter=("choir", "pad", "bells", "strings", "flute"),
+    counter_percent=55,
+)

@@ -1,0 +1,88 @@
+"""Jazz rap: a ride cymbal, brushes of ghost notes, an upright bass that walks, ii-V-I with ninths and thirteenths."""
+
+from rapgen_plugins.beatmaker.style import Bass, Drumming, Harmony, Layer, Style, Tune
+
+JAZZ_RAP = Style(
+    name="jazz rap",
+    tempo_bpm=(84, 101),
+    swing=(55, 64),
+    feel="straight",
+    odd_feel_percent=6,
+    energy=40,
+    drumming=Drumming(
+        kicks=(
+            "X......x..x.....|X......x..x..~..",
+            "X..x......x.....|X..x...~..x.....",
+            "X.....x...x..~..|X......x.xx.....",
+            "X.........x.....|X..~......xx....",
+            "X......xx..x....|X......x..x.....",
+        ),
+        backbeats=("....X.......X...", "....x.......X..."),
+        backbeat_voices=(("snare",), ("snare",), ("rim",), ("snare", "rim")),
+        ghosts=(
+            ".,.....,.,....,.",
+            "...g...,.g.....,",
+            ".......g.,.,....|.,.....,.g....g.",
+            ".,.,.....,.,...,",
+        ),
+        hats=("....x.......x...", "..x...x...x...x.", "x.o.x.oox.o.x.oo", "....o.......o.O."),
+        layers=(
+            Layer("ride", ("X...x..oX...x..o", "x.o.x.o.x.o.x.o.", "X..oX.x.X..oX.x.", "x...x..ox..ox..o"), 82),
+            Layer("shaker", ("goxogoxogoxogoxo",), 12),
+            Layer("conga", ("......x...x..x..|..x...x...x..xx.",), 16),
+            Layer("tambourine", ("....x.......x...",), 8),
+        ),
+        fills=("run", "kick out", "double snare", "hats out", "drop"),
+        late={"snare": (0, 4), "rim": (0, 4), "ride": (0, 1)},
+    ),
+    harmony=Harmony(
+        minor_percent=55,
+        minor=(
+            "ii7b5 | V7b9 | i9 | i6",
+            "i9 | IV13",
+            "i9 | iv9 | bVII13 | bIIImaj9",
+            "i11 | i11 | bVImaj7 | V7#9",
+            "i9 | ii7b5 V7b9",
+            "iv9 | bVII13 | i9 | i9",
+            "i9",
+        ),
+        major=(
+            "ii9 | V13 | Imaj9 | VI7b9",
+            "Imaj9 | vi9 | ii9 | V13",
+            "iii7 VI7b9 | ii9 V13",
+            "Imaj9 | IV13 | iii7 | VI7b9",
+            "IVmaj9 | iii7 | ii9 | V13",
+            "ii9 | V13 | iii7 | vi9",
+            "I69 | #idim7 | ii9 | V13",
+        ),
+        minor_scales=("dorian", "dorian", "blues", "minor"),
+        major_scales=("major", "major", "mixolydian"),
+        instruments=("piano", "rhodes", "vibes", "guitar", "organ", "piano"),
+        comping=(
+            "x-----x---------",
+            "..x-....x--...x-",
+            "x--...x-....x---",
+            "......x-....x-..|..x---......x-..",
+            "x-------..x-----",
+            "....x-....x-....|x-....x-........",
+        ),
+    ),
+    bass=Bass(("upright bass",), ("walk", "walk", "kicks"), low=28),
+    lead=Tune(
+        instruments=("brass", "flute", "vibes", "piano", "guitar", "rhodes"),
+        rhythms=(
+            "..x-x-x-x-x-x---|..x-x---........",
+            "x-xx--x-x-----..|....x-xxx-x-....",
+            "x---..x-x-x-x---|x-----..........",
+            "....x-x-xxx-x---|....x-x-x-......",
+            "x-x-x-x-x-x-x---|..x-x-..x-------",
+            "......x-x-x-x-x-|x-----..x-x-....",
+        ),
+        contours=("arch", "leap", "fall", "wave", "climb"),
+        percent=80,
+        low=64,
+        high=84,
+    ),
+    counter=("brass", "flute", "vibes", "strings"),
+    counter_percent=45,
+)

@@ -1,0 +1,81 @@
+"""Lo-fi: soft, late drums, ninths on an electric piano, a tune that hardly moves."""
+
+from rapgen_plugins.beatmaker.style import Bass, Drumming, Harmony, Layer, Style, Tune
+
+LO_FI = Style(
+    name="lo-fi",
+    tempo_bpm=(68, 88),
+    swing=(55, 63),
+    feel="straight",
+    odd_feel_percent=7,
+    energy=24,
+    drumming=Drumming(
+        kicks=(
+            "X......x..x.....|X......x..x..,..",
+            "X.........x.....|X......x..x.....",
+            "X.....~...x.....|X..~......x.....",
+            "X......xx.......|X......x........",
+            "X..x......x.....|X.........x..~..",
+        ),
+        backbeats=("....x.......x...",),
+        backbeat_voices=(("snare",), ("rim",), ("snare", "rim"), ("snare",), ("snap", "rim")),
+        ghosts=("................", ".......,.,......", "...............,"),
+        ghost_voice="rim",
+        hats=("x.o.x.o.x.o.x.o.", "o.x.o.x.o.x.o.x.", "x.o.x.ogx.o.x.og", "xgogxgogxgogxgog", "....o.......o..."),
+        layers=(
+            Layer("shaker", ("goxogoxogoxogoxo", "g.o.g.o.g.o.g.o."), 30),
+            Layer("conga", ("......o...o.....|..........o..o..",), 12),
+            Layer("tambourine", ("....o.......o...",), 8),
+        ),
+        fills=("kick out", "hats out", "drop", "kick out"),
+        late={"snare": (1, 4), "rim": (1, 4), "hat": (0, 3), "shaker": (0, 3)},
+    ),
+    harmony=Harmony(
+        minor_percent=48,
+        minor=(
+            "i9 | iv9",
+            "i9 | bVImaj9 | iv9 | v7",
+            "iv9 | bVII13 | bIIImaj9 | bVImaj7",
+            "ii7b5 | V7b9 | i9 | i9",
+            "i9 | bIIImaj7 | bVImaj7 | v7",
+            "bVImaj9 | v7 | i9 | i9",
+        ),
+        major=(
+            "ii9 | V13 | Imaj9 | vi9",
+            "IVmaj9 | iii7 | ii9 | Imaj9",
+            "Imaj9 | vi9 | ii9 | V9sus4",
+            "Imaj7 | iii7 | IVmaj7 | iv6",
+            "IVmaj9 | V13 | iii7 | vi9",
+            "Imaj9 | IVmaj9",
+            "ii9 | ii9 | Imaj9 | Imaj9",
+        ),
+        minor_scales=("minor pentatonic", "minor", "dorian"),
+        major_scales=("major pentatonic", "major"),
+        instruments=("rhodes", "rhodes", "piano", "guitar", "vibes", "pad"),
+        comping=(
+            "x---------------",
+            "x-----x---------",
+            "x-------..x-----",
+            "x---..x---..x---",
+            "arp 2",
+            "..x-----..x-----",
+        ),
+    ),
+    bass=Bass(("bass guitar", "upright bass"), ("roots", "kicks"), low=28),
+    lead=Tune(
+        instruments=("rhodes", "vibes", "flute", "guitar", "piano", "bells", "muted guitar"),
+        rhythms=(
+            "..x-x---x-------|................",
+            "x---x-x-x-------|....x---x-------",
+            "....x-x-x-----..|....x-x---......",
+            "x-----x---x-....|x-------........",
+            "........x-x-x-x-|x-----------....",
+        ),
+        contours=("fall", "arch", "wave", "leap"),
+        percent=65,
+        low=64,
+        high=81,
+    ),
+    counter=("flute", "strings", "vibes", "pad"),
+    counter_percent=30,
+)

@@ -1,0 +1,70 @@
+"""Phonk: a cowbell that plays the tune, a driven 808, Memphis claps and rolls, two dark chords or one."""
+
+from rapgen_plugins.beatmaker.style import Bass, Drumming, Harmony, Layer, Style, Tune
+
+PHONK = Style(
+    name="phonk",
+    tempo_bpm=(120, 146),
+    swing=(50, 52),
+    feel="half",
+    odd_feel_percent=5,
+    energy=74,
+    drumming=Drumming(
+        kicks=(
+            "X..x..x...x.....|X..x..x...x..x..",
+            "X.....x...x.....|X..x......x..x..",
+            "X..x....~.x..x..|X..x..x...x.....",
+            "X...x.x...x...x.|X...x.x...x.x...",
+            "X.....x.~.x...x.|X.....x...xx....",
+        ),
+        backbeats=("........X.......", "........X.......|........X......?"),
+        backbeat_voices=(("clap",), ("snare", "clap"), ("snare",), ("clap", "snap")),
+        ghosts=("................", "..............,.", ".......,......,."),
+        ghost_voice="snare",
+        hats=("X.x.X.x.X.x.X.x.", "xoxoxoxoxoxoxoxo", "X.xxX.x.X.xxX.x.", "..O...O...O...O.", "X.x.X.xxX.x.X.xx"),
+        layers=(
+            Layer("open hat", ("..x...x...x...x.", "......x.......x."), 35),
+            Layer("rim", ("...x..x...x..x..", "x..x..x....x..x."), 22),
+            Layer("cowbell", ("x..x..x.x..x..x.", "x.x...x.x.x...x."), 18),
+            Layer("shaker", ("oxoxoxoxoxoxoxox",), 14),
+        ),
+        roll_percent=18,
+        rolls=(8, 6),
+        fills=("kick out", "hats out", "run", "clap roll", "stop"),
+    ),
+    harmony=Harmony(
+        minor_percent=97,
+        minor=(
+            "i",
+            "i | bII",
+            "i | bVI",
+            "i | bVI | bVII | i",
+            "i | iv | bVI | V",
+            "i | i | bVI | v",
+            "i | i | bII | i",
+        ),
+        major=("I | bVII", "I | iii | IV | iv"),
+        minor_scales=("minor", "phrygian", "harmonic minor", "minor pentatonic"),
+        major_scales=("mixolydian",),
+        instruments=("pad", "choir", "strings", "rhodes", "piano", "organ"),
+        comping=("x---------------", "x-------x-------", "x-----x-----x---", "arp 2", "x--x--x---x--x--"),
+        max_notes=3,
+    ),
+    bass=Bass(("808",), ("kicks", "kicks", "roots"), low=28, slide_percent=10),
+    lead=Tune(
+        instruments=("cowbell", "cowbell", "cowbell", "bells", "piano"),
+        rhythms=(
+            "x.x.x..x..x.x.x.|x.x.x..x..x.x...",
+            "x..x..x.x..x..x.|x..x..x.x.x.x.x.",
+            "x.x...x.x.x...x.|x.x...x.x.x.x.x.",
+            "xx.x..x.x.x..x..|xx.x..x.x.x.....",
+            "x...x.x...x.x...|x...x.x...x.x.x.",
+        ),
+        contours=("repeat", "repeat", "pendulum", "neighbour", "fall"),
+        percent=92,
+        low=66,
+        high=83,
+    ),
+    counter=("choir", "strings", "bells", "pad"),
+    counter_percent=45,
+)
