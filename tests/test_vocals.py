@@ -24,7 +24,7 @@ from rapgen.registry import build
 def beat() -> np.ndarray:
     """11 s at 16 kHz, f32 [S], peak 0.5."""
     source = build(
-        "source", {"use": "beatmaker", "num_clips": 1, "duration_s": 16.0, "seed": 5, "styles": ["boom bap"]}
+        "source", {"use": "beatmaker", "num_clips": 1, "duration_s": 11.0, "seed": 5, "styles": ["boom bap"]}
     )
     clip = source.load(next(iter(source.refs())))
     audio = resample(clip.audio, clip.sample_rate, RATE).mean(0)

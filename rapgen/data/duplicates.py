@@ -34,13 +34,13 @@ _REACH_FRAMES = (12, 60)  # from the first note of a hash to its last
 _LENGTHS = (4 * np.log2(np.maximum(np.arange(_REACH_FRAMES[1]), 1))).astype(np.int64)  # quarters of an octave
 _LOOK_UP_ONE_IN = 4  # hashes, the same ones in every track
 _BUCKET = 20  # earlier tracks that a hash finds
-_COMPARED, _FEWEST_VOTES, _VOTES = 4, 5, 0.06  # votes: shared hashes, of those of the track with fewer
+_COMPARED, _FEWEST_VOTES, _VOTES = 4, 5, 0.1  # votes: shared hashes, of those of the track with fewer
 _STRETCHES = np.linspace(0.9, 1.1, 41)
 _OFTEN = 8  # meetings that a hash of a makes: loops have them by the hundred
 _CELL_FRAMES = 10
 _LINES, _FEWEST_MEETINGS, _VOTERS = 3, 8, 1000
 _TOLERANCE_FRAMES = 2
-_SAME = 0.45  # of the notes that two tracks could share, less those that meet by chance
+_SAME = 0.38  # of the notes that two tracks could share, less those that meet by chance
 _OVERLAP, _FEWEST_NOTES = 0.4, 40  # of the shorter track
 
 
