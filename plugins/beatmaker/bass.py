@@ -94,34 +94,28 @@ def _synth(p: Settings, rng: np.random.Generator) -> Tone:
 def _guitar(p: Settings, rng: np.random.Generator) -> Tone:
     """A bass guitar under a finger or a pick."""
     finger = band_noise(num_samples(0.04), 500, 3500, rng) * decay(num_samples(0.04), 0.006)
-
-    def tone(freq_hz: float, velocity: float, n: int) -> Signal:
-        out = _plucked(freq_hz, velocity, n, p, damp=0.1)
-        m = min(n, len(finger))
-        out[:m] += np.float32(p["finger"] * velocity) * finger[:m]
-        return drive(fade(out, attack_s=0.003, release_s=0), p["drive"])
-
-    return tone
+    return _plucked(p, damp=0.1, touch=finger, attack_s=0.003)
 
 
 def _upright(p: Settings, rng: np.random.Generator) -> Tone:
     """A double bass, plucked: a round thump that soon is dull, and wood."""
     thump = band_noise(num_samples(0.12), 60, 450, rng) * decay(num_samples(0.12), 0.02)
+    return _plucked(p, damp=0.45, touch=thump, attack_s=0.006)
+
+
+def _plucked(p: Settings, *, damp: float, touch: Signal, attack_s: float) -> Tone:
+    """A thick string: `damp` says how much sooner its upper partials die, `touch` is the noise of what plucks it."""
 
     def tone(freq_hz: float, velocity: float, n: int) -> Signal:
-        out = _plucked(freq_hz, velocity, n, p, damp=0.45)
-        m = min(n, len(thump))
-        out[:m] += np.float32(p["finger"]) * thump[:m]
-        return drive(fade(out, attack_s=0.006, release_s=0), p["drive"])
+        k = harmonics(freq_hz, 28)
+        level = np.abs(np.sin(np.pi * k * p["place"])) * k ** -(p["slope"] + 0.8 * (1 - velocity))
+        tau_s = p["tau_s"] * (freq_hz / 60) ** -0.3 / (1 + damp * (k - 1))
+        out = unit_peak(modes(freq_hz * k, level, tau_s, n, phase=0.05 * (k % 3)))
+        m = min(n, len(touch))
+        out[:m] += np.float32(p["finger"] * velocity) * touch[:m]
+        return drive(fade(out, attack_s=attack_s, release_s=0), p["drive"])
 
     return tone
-
-
-def _plucked(freq_hz: float, velocity: float, n: int, p: Settings, *, damp: float) -> Signal:
-    k = harmonics(freq_hz, 28)
-    level = np.abs(np.sin(np.pi * k * p["place"])) * k ** -(p["slope"] + 0.8 * (1 - velocity))
-    tau_s = p["tau_s"] * (freq_hz / 60) ** -0.3 / (1 + damp * (k - 1))
-    return unit_peak(modes(freq_hz * k, level, tau_s, n, phase=0.05 * (k % 3)))
 
 
 BASSES = {

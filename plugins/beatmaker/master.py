@@ -31,7 +31,7 @@ def master_gain(mix: Signal, *, ratio: float, wraps: bool) -> Signal:
     With `wraps` the end goes over into the start.
     """
     rows = frames(mix)
-    peak = np.maximum(rows.max(axis=(0, 2)), -rows.min(axis=(0, 2))).astype(float)
+    peak = np.maximum(rows.max(axis=-1), -rows.min(axis=-1)).max(axis=0).astype(float)
     power = np.einsum("cfh,cfh->f", rows, rows).astype(float) / HOP
     glue = _compress(power, ratio, wraps)
     loud = _weighted_power(mix)

@@ -81,6 +81,6 @@ def open_soundfont(path: str) -> SoundFont:
     synth = Synth(samplerate=SAMPLE_RATE)
     try:
         font = synth.sfload(path)
-    except Exception as error:
-        raise RecipeError(f"beatmaker: soundfont {path} cannot be read ({error}); give an SF2 file") from None
+    except RuntimeError:
+        raise RecipeError(f"beatmaker: soundfont {path} cannot be read; give an SF2 file") from None
     return SoundFont(Path(path).name, synth, font)

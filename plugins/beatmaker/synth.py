@@ -6,7 +6,7 @@ within one 16 bit step of each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -199,7 +199,7 @@ def drive(signal: Signal, amount: float) -> Signal:
     return out
 
 
-def line(n: int, points_s: ArrayLike, levels: ArrayLike) -> Signal:
+def line(n: int, points_s: Sequence[float], levels: Sequence[float]) -> Signal:
     """Straight lines between (time, level) points."""
     points = np.maximum.accumulate(np.asarray(points_s, float)) * SAMPLE_RATE
     return np.interp(np.arange(n), points, levels).astype(np.float32)

@@ -58,7 +58,7 @@ def _answers(
     ray: Any, function: Callable[..., Answer], jobs: list[tuple[Any, ...]], workers: int | None
 ) -> Iterator[tuple[int, Answer]]:
     """Numbers and answers of jobs; those whose processes die are left out."""
-    rows = [{"number": number, "job": pickle.dumps((function, job))} for number, job in enumerate(jobs)]
+    rows = [{"number": number, "job": ray.cloudpickle.dumps((function, job))} for number, job in enumerate(jobs)]
     data = ray.data.from_items(rows, override_num_blocks=len(rows))  # a block, which is done or not, is a job
     try:
         with warnings.catch_warnings(action="ignore"):  # the way to say how often goes away with Ray 2.64
