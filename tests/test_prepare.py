@@ -9,6 +9,7 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -248,21 +249,43 @@ def test_a_clip_that_is_gone_is_told_and_made_anew(raw: Path, grown: Path) -> No
     assert contents(grown) == before
 
 
-def test_killed_at_any_moment_it_goes_on_to_the_same(raw: Path, dataset: Path, tmp_path: Path) -> None:
+def test_killed_it_goes_on_to_the_same(raw: Path, dataset: Path, tmp_path: Path) -> None:
     out = tmp_path / "set"
     command = [sys.executable, "-m", "rapgen", "data", "prepare", str(raw), "--out", str(out), "--duration", "8"]
-    kept: set[str] = set()
-    for records in (1, 4):
-        kill_after(command, lambda enough=records: len(finished(out)) >= enough)  # type: ignore[misc]
-        assert kept <= finished(out)
-        kept = finished(out)
-        assert not (out / "manifest.json").exists()
-        (out / "train").mkdir(exist_ok=True)
-        (out / "train" / ".begun-0.flac.x1.flac").write_bytes(b"half")
-    times = {name: (out / ".prepare" / "tracks" / name).stat().st_mtime_ns for name in kept}
+    kill_after(command, lambda: len(finished(out)) >= 3)
+    times = {name: (out / ".prepare" / "tracks" / name).stat().st_mtime_ns for name in finished(out)}
+    assert not (out / "manifest.json").exists()
+    (out / "train").mkdir(exist_ok=True)
+    (out / "train" / ".begun-0.flac.x1.flac").write_bytes(b"half")
     subprocess.run(command, check=True, capture_output=True)
-    assert times == {name: (out / ".prepare" / "tracks" / name).stat().st_mtime_ns for name in kept}
+    assert times == {name: (out / ".prepare" / "tracks" / name).stat().st_mtime_ns for name in times}
     assert contents(out) == contents(dataset)
+
+
+def test_stopped_while_the_dataset_is_made_it_goes_on_to_the_same(
+    raw: Path, grown: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(grown)
+    for name in ("manifest.json", "report.html", ".prepare/splits.json"):
+        (grown / name).unlink()
+    for path in [*grown.glob("*/*.flac")]:
+        path.replace(grown / draw_split(path.name.rpartition("-")[0], 0) / path.name)
+    write = Storage.write
+    for stop_at in range(4):
+        writes = count()
+
+        def stop(self: Storage, *arguments: Any, stop_at: int = stop_at, writes: Iterator[int] = writes) -> None:
+            if next(writes) == stop_at:
+                raise KeyboardInterrupt
+            write(self, *arguments)
+
+        monkeypatch.setattr(Storage, "write", stop)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(str(raw), str(grown), SETTINGS, report=ignore)
+        assert not (grown / "manifest.json").exists()
+    monkeypatch.undo()
+    prepare(str(raw), str(grown), SETTINGS, report=ignore)
+    assert contents(grown) == before
 
 
 def finished(out: Path) -> set[str]:
@@ -272,7 +295,7 @@ def finished(out: Path) -> set[str]:
 def kill_after(command: list[str], is_enough: Callable[[], bool]) -> None:
     """Start a process and kill it, and it alone, as soon as it has done enough; its children end with it."""
     process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while not is_enough() and process.poll() is None:
         assert time.monotonic() < end
         time.sleep(0.01)
