@@ -240,6 +240,21 @@ def test_a_file_that_was_mended_is_prepared_anew(
     assert "half" in {row["title"] for row in all_rows(grown).values()}
 
 
+def test_a_clip_that_was_moved_to_its_split_is_replaced_where_its_file_has_changed(
+    raw: Path, grown: Path, tmp_path: Path, sounds: list[np.ndarray]
+) -> None:
+    more = shutil.copytree(raw, tmp_path / "raw")
+    clip = grown / "valid" / rows(grown, "valid")[0]["file_name"]
+    track = clip.stem.rpartition("-")[0]
+    record = json.loads((grown / ".prepare" / "tracks" / f"{track}.json").read_text())
+    assert draw_split(record["family"], SETTINGS.seed) == "train"
+    before = clip.read_bytes()
+    put(more, record["source"], sounds[6][:, 22_050:])
+    prepare(str(more), str(grown), SETTINGS, report=ignore)
+    assert clip.read_bytes() != before
+    assert not validate(grown, report=ignore).findings
+
+
 def test_a_clip_that_is_gone_is_told_and_made_anew(raw: Path, grown: Path) -> None:
     before = contents(grown)
     next((grown / "train").glob("*.flac")).unlink()
@@ -334,6 +349,10 @@ def test_folders_that_cannot_be_used_are_told(raw: Path, tmp_path: Path) -> None
     other.mkdir()
     (other / "mine.flac").write_bytes(b"x")
     assert "holds other files" in told_of(raw, other)
+    killed = tmp_path / "killed" / ".prepare"
+    killed.mkdir(parents=True)
+    (killed / ".settings.json.x1.json").write_text("{")
+    prepare(str(raw / "sub"), str(killed.parent), SETTINGS, report=ignore)
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "nothing of" in told_of(empty, tmp_path / "out")

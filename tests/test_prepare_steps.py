@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recordings import KINDS, encode
 
+from rapgen.audio.io import read_audio
 from rapgen.audio.loudness import loudness_lufs
 from rapgen.data.prepare.decode import RATE, Decoded, decode
 from rapgen.data.prepare.level import level_to, sounding, true_peak
@@ -24,6 +25,7 @@ from rapgen.data.prepare.records import Track, Unfit
 from rapgen.data.prepare.segments import cut_bars, cut_lengths
 from rapgen.data.prepare.split import assign_splits, draw_split
 from rapgen.data.storage import Storage
+from rapgen.errors import AudioError
 
 pytestmark = pytest.mark.xdist_group("prepare")
 RNG = np.random.default_rng(0)
@@ -138,6 +140,15 @@ def test_long_files_are_refused_by_their_header_or_as_they_pass() -> None:
 )
 def test_what_is_not_audio_is_refused(content: bytes) -> None:
     assert why_unfit(content).reason == "not audio"
+
+
+def test_a_codec_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    content = bytearray(encode(tone(0.3, 44_100), 44_100, "wav"))
+    content[20] = 0  # the format's tag
+    assert why_unfit(bytes(content)).reason == "not audio"
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(AudioError, match=r"a\.wav cannot be read as audio"):
+        read_audio(tmp_path / "a.wav")
 
 
 def test_files_cut_short_are_refused() -> None:
@@ -334,6 +345,24 @@ def test_sections_of_one_upload_are_tracks_of_one_family(tmp_path: Path) -> None
     assert one.family == other.family
     assert {one.name, other.name} == {f"{one.family}-0-10000", f"{one.family}-10000-20500"}
     assert (one.known.captions, other.known.captions) == (("a",), ("b",))
+
+
+def test_pages_that_call_their_media_alike_are_different_uploads(tmp_path: Path) -> None:
+    for name in ("generic-beat-1", "generic-beat-2"):
+        (tmp_path / f"{name}.mp3").write_bytes(b"x")
+        (tmp_path / f"{name}.info.json").write_text(json.dumps({"id": "beat", "extractor": "generic"}))
+    assert len({track.name for track in listed(tmp_path).tracks}) == 2
+
+
+def test_metadata_that_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "a.mp3").write_bytes(b"x")
+    os.mkfifo(tmp_path / "a.info.json")
+    os.mkfifo(tmp_path / "metadata.jsonl")
+    raw = listed(tmp_path)
+    assert only(raw).source == "a.mp3"
+    assert {(drop.item, drop.reason, drop.detail) for drop in raw.drops} == {
+        (name, "metadata that cannot be read", "not a regular file") for name in ("a.info.json", "metadata.jsonl")
+    }
 
 
 def test_every_file_that_is_no_track_has_a_reason(tmp_path: Path) -> None:

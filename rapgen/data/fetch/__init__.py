@@ -15,6 +15,10 @@ import importlib.util
 
 from rapgen.errors import RapgenError
 
+RECORDS = "fetch.jsonl"
+INFO = ".info.json"  # in place of an audio file's suffix
+ANY_PAGE = frozenset({"generic", "html5mediaembed", "unknown"})  # extractors whose ids say little: "audio", "1"
+
 
 def require_yt_dlp() -> None:
     """RapgenError where yt-dlp, which most of this room imports, is not installed."""

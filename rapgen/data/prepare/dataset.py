@@ -56,9 +56,10 @@ def _place_clips(out: Storage, seed: int, records: Sequence[Record], splits: Map
             drawn = draw_split(record.family, seed)
             wanted |= {clip_path(split, clip.file_name): clip_path(drawn, clip.file_name) for clip in record.clips}
     _check_clips(out, wanted, there)
-    for place in sorted(wanted.keys() - there):
-        out.move(wanted[place], place)
-        there.discard(wanted[place])
+    for place, drawn in sorted(wanted.items()):
+        if place != drawn and drawn in there:  # in `place` too there may be one, of a file that has changed since
+            out.move(drawn, place)
+            there.discard(drawn)
     ours = {record.track for record in records}
     for name in sorted(there - wanted.keys()):
         if is_begun(name) or track_of(name.rpartition("/")[2]) in ours:

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import soxr
 
+from rapgen.audio.io import audio_stream, open_media
 from rapgen.data.prepare.records import Unfit
 
 RATE = 44_100
@@ -18,8 +19,6 @@ _FULL_SCALE = 0.999
 _LARGEST = 1e6  # of samples that are still taken for sound
 _TRUNCATED = 0.9  # of the length that a header tells
 _GUESSED_LENGTH = ("mp3", "aac")  # formats without a header that tells it
-# What a file may be. Play lists and the like, which would have other files or addresses opened, are not among it.
-_FORMATS = "wav,w64,flac,mp3,ogg,matroska,webm,mov,mp4,m4a,aac,aiff,caf,ac3,eac3,asf,avi,amr,ape,wv,tta,au,mpeg,mpegts"
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,9 @@ def decode(file: BinaryIO, *, max_duration_s: float, start_s: float = 0.0, end_s
     import av
 
     try:
-        with av.open(file, options={"format_whitelist": _FORMATS}, metadata_errors="replace") as container:
-            if not container.streams.audio:
-                raise Unfit("not audio", "it has no audio stream")
-            stream = container.streams.audio[0]
+        with open_media(file) as container:
+            if (stream := audio_stream(container)) is None:
+                raise Unfit("not audio", "it has no audio stream that can be decoded")
             told_s = _told_s(container, stream)
             if told_s is not None:
                 _check_length(min(told_s, end_s or told_s) - start_s, max_duration_s)
