@@ -132,6 +132,18 @@ def test_beats_over_one_drum_loop_are_two() -> None:
     assert find_duplicates([*songs, songs[2]])[-1] == 2
 
 
+@pytest.mark.parametrize("style", ["boom bap", "g-funk"])
+def test_beats_over_the_drums_of_another_are_others(style: str) -> None:
+    """Drums of a room and tuned drums ring, and once made copies of what was played over them."""
+    node = {"use": "beatmaker", "num_clips": 6, "duration_s": 30.0, "seed": 7, "styles": [style], "stems": True}
+    source = build("source", node)
+    first, *others = [source.load(ref) for ref in source.refs()]
+    drums = first.stems["drums"]
+    over = [clip.audio - clip.stems["drums"] + drums for clip in others]
+    prints = [fingerprint(audio.mean(0), first.sample_rate) for audio in (first.audio, *over)]
+    assert find_duplicates(prints) == [None] * 6
+
+
 @settings(max_examples=10)
 @given(order=st.permutations(range(8)), count=st.integers(0, 8))
 def test_what_comes_later_changes_nothing(order: list[int], count: int, prints: list[np.ndarray]) -> None:

@@ -24,7 +24,7 @@ _RATE = 8_000  # Hz; what any codec keeps
 _N_FFT = 2048
 _HOP = 256
 _LOWEST_MIDI, _HIGHEST_MIDI = 50, 100  # below, bins are wider than semitones
-_LASTS_FRAMES = 9  # a pitch that sounds for half of them, 0.15 s, is there; a drum is not
+_LASTS_FRAMES = 25  # a pitch that sounds for half of them, 0.4 s, is there; a drum is not, nor its room
 _APART = (9, 3)  # frames and semitones around a note in which it is the loudest
 _BLOCK_FRAMES, _NOTES_A_BLOCK = 63, 24  # of 2 s
 _QUIET = 1e-4  # of the mean level
@@ -34,13 +34,13 @@ _REACH_FRAMES = (12, 60)  # from the first note of a hash to its last
 _LENGTHS = (4 * np.log2(np.maximum(np.arange(_REACH_FRAMES[1]), 1))).astype(np.int64)  # quarters of an octave
 _LOOK_UP_ONE_IN = 4  # hashes, the same ones in every track
 _BUCKET = 20  # earlier tracks that a hash finds
-_COMPARED, _FEWEST_VOTES, _VOTES = 4, 5, 0.1  # votes: shared hashes, of those of the track with fewer
+_COMPARED, _FEWEST_VOTES, _VOTES = 4, 5, 0.08  # votes: shared hashes, of those of the track with fewer
 _STRETCHES = np.linspace(0.9, 1.1, 41)
 _OFTEN = 8  # meetings that a hash of a makes: loops have them by the hundred
 _CELL_FRAMES = 10
 _LINES, _FEWEST_MEETINGS, _VOTERS = 3, 8, 1000
 _TOLERANCE_FRAMES = 2
-_SAME = 0.38  # of the notes that two tracks could share, less those that meet by chance
+_SAME = 0.42  # of the notes that two tracks could share, less those that meet by chance
 _OVERLAP, _FEWEST_NOTES = 0.4, 40  # of the shorter track
 
 
