@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rapgen.data.fetch.failures import Refused
 from rapgen.data.fetch.lists import Row
+from rapgen.data.sites import ANY_PAGE
 from rapgen.files import atomic, write_json
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ def stem_of(upload: Mapping[str, Any]) -> str:
     extractor, told_id = str(upload.get("extractor_key") or "unknown").lower(), str(upload["id"])
     safe_id = _safe(told_id)
     stem = f"{re.sub(r'[^a-z0-9]+', '_', extractor)}-{safe_id}"
-    if safe_id == told_id and extractor not in ("generic", "html5mediaembed", "unknown"):
+    if safe_id == told_id and extractor not in ANY_PAGE:
         return stem
-    whole = json.dumps([extractor, told_id, upload.get("webpage_url")])  # ids of any page say little: "audio", "1"
+    whole = json.dumps([extractor, told_id, upload.get("webpage_url")])
     return f"{stem}-{hashlib.sha256(whole.encode()).hexdigest()[:10]}"
 
 

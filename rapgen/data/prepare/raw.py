@@ -11,6 +11,7 @@ from typing import Any
 from rapgen.audio.metadata import METADATA
 from rapgen.data.prepare.records import Known, Track
 from rapgen.data.report import Dropped
+from rapgen.data.sites import ANY_PAGE
 from rapgen.data.storage import Storage
 from rapgen.errors import PromptError
 from rapgen.groove import TEMPO_MAX_BPM, TEMPO_MIN_BPM, read_groove
@@ -135,6 +136,8 @@ def _known(name: str, said: Mapping[str, Any]) -> Known:
     captions = [said.get("text"), said.get("caption"), *_list(said.get("captions"))]
     site = clean(said.get("extractor_key") or said.get("extractor"), 100)
     stated = clean(str(said.get("id") or ""), 500)
+    if site.lower() in ANY_PAGE:
+        stated = stated and f"{words['url'] or name}/{stated}"
     return Known(
         id=f"{site}:{stated}" if stated else name,
         upload=Upload(tags=tuple(filter(None, _texts(said.get("tags"))))[:_TAGS], **words),
