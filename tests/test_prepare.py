@@ -334,6 +334,22 @@ def test_other_settings_are_told(raw: Path, dataset: Path) -> None:
         )
 
 
+def test_an_unknown_captioner_is_told_before_any_work_and_leaves_nothing(raw: Path, tmp_path: Path) -> None:
+    status, told = run("prepare", raw, "--out", tmp_path / "set", "--captioner", "nope")
+    assert (status, told.splitlines()[-1]) == (2, "error: no captioner is called 'nope'; known: phrases, toy")
+    assert not (tmp_path / "set").exists()
+
+
+def test_settings_by_which_nothing_was_prepared_bind_nobody(tmp_path: Path, sounds: list[np.ndarray]) -> None:
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(RapgenError, match="nothing of RAW came through"):
+        prepare(str(tmp_path / "raw"), str(tmp_path / "set"), SETTINGS, report=ignore)
+    put(tmp_path / "raw", "y.wav", sounds[4])
+    other = SETTINGS.model_copy(update={"vocals": "keep"})
+    prepare(str(tmp_path / "raw"), str(tmp_path / "set"), other, report=ignore)
+    assert json.loads((tmp_path / "set/manifest.json").read_bytes())["settings"]["vocals"] == "keep"
+
+
 def told_of(raw: Path, out: Path) -> str:
     with pytest.raises(RapgenError) as error:
         prepare(str(raw), str(out), SETTINGS, report=ignore)

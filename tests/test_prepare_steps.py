@@ -314,6 +314,15 @@ def test_an_uploads_words_stand_beside_it(tmp_path: Path) -> None:
     assert (known.licence, known.captions, known.start_s, known.end_s) == ("CC BY", ("dusty",), 10.0, 20.5)
 
 
+@pytest.mark.parametrize("extractor", ["generic", "html5"])
+def test_files_of_one_name_from_two_pages_are_two_tracks(tmp_path: Path, extractor: str) -> None:
+    for number in (1, 2):
+        (tmp_path / f"{number}.mp3").write_bytes(b"x")
+        info = {"id": "beat", "extractor": extractor, "webpage_url": f"https://site{number}.example.org/beat.mp3"}
+        (tmp_path / f"{number}.info.json").write_text(json.dumps(info))
+    assert len({track.family for track in listed(tmp_path).tracks}) == 2
+
+
 def test_metadata_by_audiofolders_convention_is_read_too(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.wav").write_bytes(b"x")

@@ -17,7 +17,7 @@ from rapgen.errors import RapgenError
 
 RECORDS = "fetch.jsonl"
 INFO = ".info.json"  # in place of an audio file's suffix
-ANY_PAGE = frozenset({"generic", "html5mediaembed", "unknown"})  # extractors whose ids say little: "audio", "1"
+ANY_PAGE = frozenset({"generic", "html5", "html5mediaembed", "unknown"})  # extractors whose ids say little: "audio", "1"
 
 
 def require_yt_dlp() -> None:

@@ -144,7 +144,9 @@ def _known(name: str, said: Mapping[str, Any]) -> Known:
     captions = [said.get("text"), said.get("caption"), *_list(said.get("captions"))]
     site = clean(said.get("extractor_key") or said.get("extractor"), 100)
     given_id = said.get("id")
-    stated = clean(str(given_id), 500) if isinstance(given_id, str | int) and site.lower() not in ANY_PAGE else ""
+    stated = clean(str(given_id), 500) if isinstance(given_id, str | int) else ""
+    if site.lower() in ANY_PAGE:
+        stated = stated and f"{words['url'] or name}/{stated}"
     return Known(
         id=f"{site}:{stated}" if stated else name,
         upload=Upload(tags=tuple(filter(None, _texts(said.get("tags"))))[:_TAGS], **words),
