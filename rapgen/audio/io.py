@@ -60,7 +60,7 @@ def open_media(file: Path | BinaryIO) -> InputContainer:
     import av
 
     named = f"file:{file}" if isinstance(file, Path) else file  # whatever its name is, it is no address
-    return av.open(named, options={"format_whitelist": FORMATS}, metadata_errors="replace")
+    return av.open(named, "r", options={"format_whitelist": FORMATS}, metadata_errors="replace")
 
 
 def audio_stream(container: InputContainer) -> AudioStream | None:

@@ -19,6 +19,7 @@ from rapgen.interfaces import Annotations, Chord, Groove, Upload
 from rapgen.paths import fetch, is_file, is_folder, is_remote, list_tree, local_copy
 
 METADATA = "metadata.jsonl"
+SPLITS = ("train", "valid", "test")  # of a dataset, a folder with metadata each
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".webm")
 # What stands for nothing in the first row of a file that knows a column in no row, where files beside it do: readers of
 # several splits, such as `datasets`, want columns of one type in all of them.

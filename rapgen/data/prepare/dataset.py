@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from rapgen import __version__
+from rapgen.audio.metadata import SPLITS
 from rapgen.data.audiofolder import FORMAT, MANIFEST
 from rapgen.data.prepare.lines import write_metadata
 from rapgen.data.prepare.places import REPORT, clip_path, is_begun, record_path, track_of
 from rapgen.data.prepare.records import Record
 from rapgen.data.prepare.settings import Settings
-from rapgen.data.prepare.split import SPLITS, draw_split
+from rapgen.data.prepare.split import draw_split
 from rapgen.data.prepare.summary import Summary, all_dropped, clip_facts, listen_to, summarize
 from rapgen.data.prepare.verdicts import judge, write_json
 from rapgen.data.report import Dropped, ReportFacts

@@ -10,12 +10,11 @@ import numpy as np
 import soxr
 
 from rapgen.audio.io import audio_stream, open_media
+from rapgen.data.limits import FULL_SCALE, LOWEST_RATE
 from rapgen.data.prepare.records import Unfit
 
 RATE = 44_100
-LOWEST_RATE = 16_000  # what was sampled slower has no hats
 _PIECE = 1 << 16  # samples at a time
-_FULL_SCALE = 0.999
 _LARGEST = 1e6  # of samples that are still taken for sound
 _TRUNCATED = 0.9  # of the length that a header tells
 _GUESSED_LENGTH = ("mp3", "aac")  # formats without a header that tells it
@@ -126,8 +125,8 @@ class _Meter:
         peak = np.abs(piece).max()
         if not peak < _LARGEST:
             raise Unfit("samples that are not numbers")
-        if peak >= _FULL_SCALE:
-            for top in (piece >= _FULL_SCALE, piece <= -_FULL_SCALE):
+        if peak >= FULL_SCALE:
+            for top in (piece >= FULL_SCALE, piece <= -FULL_SCALE):
                 self._flat += float((top[:, 1:] & top[:, :-1]).sum()) / len(piece)
         self.samples += piece.shape[1]
         return piece if len(piece) == 2 else np.repeat(piece, 2, 0)

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from rapgen.audio.metadata import SPLITS
 from rapgen.data.balance import balance
 from rapgen.data.prepare.places import clip_path
 from rapgen.data.prepare.records import PreparedClip, Record
-from rapgen.data.prepare.split import SPLITS
 from rapgen.data.prepare.verdicts import Verdicts
 from rapgen.data.report import ClipFacts, Dropped, Listen, Step
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rapgen.data.duplicates import find_duplicates
-from rapgen.data.prepare.places import ORDER, SPLITS, print_path, record_path
+from rapgen.data.prepare.places import ASSIGNED, ORDER, print_path, record_path
 from rapgen.data.prepare.records import Record
 from rapgen.data.prepare.split import assign_splits
 from rapgen.data.storage import Storage
@@ -34,10 +34,10 @@ def judge(out: Storage, records: Sequence[Record], seed: int) -> Verdicts:
     prints = [np.load(io.BytesIO(out.read(print_path(name))), allow_pickle=False) for name in names]
     found = zip(names, find_duplicates(prints), strict=True)
     copies = {name: names[original] for name, original in found if original is not None}
-    before = json.loads(out.read(SPLITS)) if out.exists(SPLITS) else {}
+    before = json.loads(out.read(ASSIGNED)) if out.exists(ASSIGNED) else {}
     kept = {name: family for name, family in families.items() if name not in copies}
     splits = assign_splits(dict.fromkeys(kept.values()), before, seed)
-    write_json(out, SPLITS, splits)
+    write_json(out, ASSIGNED, splits)
     return Verdicts(copies, {name: splits[family] for name, family in kept.items()})
 
 
