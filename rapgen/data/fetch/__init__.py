@@ -17,7 +17,8 @@ from rapgen.errors import RapgenError
 
 RECORDS = "fetch.jsonl"
 INFO = ".info.json"  # in place of an audio file's suffix
-ANY_PAGE = frozenset({"generic", "html5", "html5mediaembed", "unknown"})  # extractors whose ids say little: "audio", "1"
+# Extractors, in small letters, that read any page: their ids say little ("audio", "1").
+ANY_PAGE = frozenset({"generic", "html5", "html5mediaembed", "unknown"})
 
 
 def require_yt_dlp() -> None:
