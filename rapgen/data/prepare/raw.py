@@ -90,18 +90,28 @@ def _read_info(raw: Storage, name: str, sizes: Mapping[str, int | None], drops: 
     if (sizes[name] or 0) > _INFO_BYTES:
         drops.append(Dropped(name, "metadata that cannot be read", f"over {_INFO_BYTES} bytes"))
         return {}
+    content = _content(raw, name, sizes[name], drops)
+    return {} if content is None else _parse(content, name, drops)
+
+
+def _content(raw: Storage, name: str, size: int | None, drops: list[Dropped]) -> bytes | None:
+    """A file's bytes; None, and a reason, where it cannot be read or, as a pipe may, would never end."""
     try:
-        return _parse(raw.read(name), name, drops)
+        if size is not None:
+            return raw.read(name)
+        why = "not a regular file"
     except OSError as error:
-        drops.append(Dropped(name, "metadata that cannot be read", error.strerror or ""))
-        return {}
+        why = error.strerror or ""
+    drops.append(Dropped(name, "metadata that cannot be read", why))
+    return None
 
 
 def _read_metadata(raw: Storage, sizes: Mapping[str, int | None], drops: list[Dropped]) -> dict[str, dict[str, Any]]:
     """Lines of all `metadata.jsonl`, by the file they speak of."""
     rows: dict[str, dict[str, Any]] = {}
     for path in (name for name in sizes if PurePosixPath(name).name == METADATA):
-        for number, line in enumerate(raw.read(path).splitlines(), start=1):
+        content = _content(raw, path, sizes[path], drops)
+        for number, line in enumerate((content or b"").splitlines(), start=1):
             where = f"{path} line {number}"
             if not line.strip() or not (row := _parse(line, where, drops)):
                 continue
