@@ -346,6 +346,17 @@ def test_metadata_by_audiofolders_convention_is_read_too(tmp_path: Path) -> None
     }
 
 
+def test_metadata_that_are_pipes_are_told_and_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"x")
+    for name in ("metadata.jsonl", "a.info.json"):
+        os.mkfifo(tmp_path / name)
+    raw = listed(tmp_path)
+    assert only(raw).source == "a.wav"
+    assert [(drop.item, drop.reason, drop.detail) for drop in raw.drops] == [
+        (name, "metadata that cannot be read", "not a regular file") for name in ("metadata.jsonl", "a.info.json")
+    ]
+
+
 def test_sections_of_one_upload_are_tracks_of_one_family(tmp_path: Path) -> None:
     (tmp_path / "mix.mp3").write_bytes(b"x")
     sections = [{"caption": "a", "end_s": 10}, {"caption": "b", "start_s": 10, "end_s": 20.5}, "no section"]
