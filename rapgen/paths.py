@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO, TypeVar, cast
 from urllib.parse import urlsplit
 
-from pydantic import PlainValidator
-
 from rapgen.errors import RapgenError
 
 Answer = TypeVar("Answer")
@@ -65,7 +63,16 @@ def _checked(value: Any) -> Path:
     raise ValueError("write a path or a URL")
 
 
-PathOrUrl = Annotated[Path, PlainValidator(_checked)]  # of an option of a component
+class _Checked:
+    """`_checked` for pydantic, which is imported only where an option is checked: commands' help does without."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic import PlainValidator
+
+        return PlainValidator(_checked).__get_pydantic_core_schema__(source, handler)
+
+
+PathOrUrl = Annotated[Path, _Checked()]  # of an option of a component
 
 
 def is_remote(path: Path) -> bool:
