@@ -21,9 +21,10 @@ from rapgen.audio.loudness import loudness_lufs
 from rapgen.data.prepare.decode import RATE, Decoded, decode
 from rapgen.data.prepare.level import level_to, sounding, true_peak
 from rapgen.data.prepare.raw import Raw, list_raw
-from rapgen.data.prepare.records import Track, Unfit
+from rapgen.data.prepare.records import Known, Track, Unfit
 from rapgen.data.prepare.segments import cut_bars, cut_lengths
 from rapgen.data.prepare.split import assign_splits, draw_split
+from rapgen.data.prepare.verdicts import keep_order
 from rapgen.data.storage import Storage
 from rapgen.errors import AudioError
 
@@ -367,24 +368,6 @@ def test_sections_of_one_upload_are_tracks_of_one_family(tmp_path: Path) -> None
     assert (one.known.captions, other.known.captions) == (("a",), ("b",))
 
 
-def test_pages_that_call_their_media_alike_are_different_uploads(tmp_path: Path) -> None:
-    for name in ("generic-beat-1", "generic-beat-2"):
-        (tmp_path / f"{name}.mp3").write_bytes(b"x")
-        (tmp_path / f"{name}.info.json").write_text(json.dumps({"id": "beat", "extractor": "generic"}))
-    assert len({track.name for track in listed(tmp_path).tracks}) == 2
-
-
-def test_metadata_that_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
-    (tmp_path / "a.mp3").write_bytes(b"x")
-    os.mkfifo(tmp_path / "a.info.json")
-    os.mkfifo(tmp_path / "metadata.jsonl")
-    raw = listed(tmp_path)
-    assert only(raw).source == "a.mp3"
-    assert {(drop.item, drop.reason, drop.detail) for drop in raw.drops} == {
-        (name, "metadata that cannot be read", "not a regular file") for name in ("a.info.json", "metadata.jsonl")
-    }
-
-
 def test_every_file_that_is_no_track_has_a_reason(tmp_path: Path) -> None:
     (tmp_path / "half.webm.part").write_bytes(b"x")
     (tmp_path / "empty.mp3").write_bytes(b"")
@@ -436,3 +419,14 @@ def test_any_metadata_is_read_or_passed_over(tmp_path_factory: pytest.TempPathFa
     (folder / "a.info.json").write_text(json.dumps(info))
     for track in listed(folder).tracks:
         track.model_dump_json().encode()
+
+
+def test_of_new_tracks_those_with_words_come_first_then_the_larger_and_all_stay_there(tmp_path: Path) -> None:
+    def track(name: str, size: int, *captions: str) -> Track:
+        return Track(source=name, size=size, known=Known(id=name, captions=captions))
+
+    bare, told, large = track("a.wav", 9), track("b.wav", 1, "dusty"), track("c.wav", 10)
+    out = Storage(str(tmp_path))
+    assert keep_order(out, [bare, told, large]) == [told.name, large.name, bare.name]
+    late = track("d.wav", 99, "cold")
+    assert keep_order(out, [bare, late]) == [told.name, large.name, bare.name, late.name]

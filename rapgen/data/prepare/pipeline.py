@@ -46,7 +46,7 @@ def prepare(
     _agree(out, settings)
     done = {record.track: record for record in _recorded(out)}
     tracks, doubles = _unique(listed.tracks, done)
-    order = keep_order(out, [track.name for track in tracks])
+    order = keep_order(out, tracks)
     todo = [track for track in tracks if track.name not in done or done[track.name].size != track.size]
     report(len(tracks) - len(todo), len(tracks))
     jobs = [(raw, out, track, settings) for track in todo]
