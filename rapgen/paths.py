@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO, TypeVar, cast
 from urllib.parse import urlsplit
 
-from pydantic import PlainValidator
-
 from rapgen.errors import RapgenError
 
 Answer = TypeVar("Answer")
@@ -65,7 +63,17 @@ def _checked(value: Any) -> Path:
     raise ValueError("write a path or a URL")
 
 
-PathOrUrl = Annotated[Path, PlainValidator(_checked)]  # of an option of a component
+class _AsPath:
+    """How pydantic reads an option that is a path; it asks, so that naming paths does not load it."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        from pydantic_core.core_schema import no_info_plain_validator_function
+
+        return no_info_plain_validator_function(_checked)
+
+
+PathOrUrl = Annotated[Path, _AsPath]  # of an option of a component
 
 
 def is_remote(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis.extra import numpy as arrays
 
 from rapgen.audio.io import fit_channels, read_audio, resample, write_wav
 from rapgen.audio.mel import LogMel
+from rapgen.audio.metadata import audio_duration_s
 from rapgen.audio.rate import to_rate
 from rapgen.errors import AudioError, RapgenError
 
@@ -111,6 +113,21 @@ def test_what_is_no_audio_is_one_line(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(AudioError, match=r"a\.wav") as raised:
         read_audio(path)
     assert "\n" not in str(raised.value)
+
+
+PLAY_LISTS = {
+    "ffconcat": "ffconcat version 1.0\nfile secret.wav\n",
+    "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nsecret.wav\n#EXT-X-ENDLIST\n",
+}
+
+
+@pytest.mark.parametrize("content", PLAY_LISTS.values(), ids=PLAY_LISTS)
+@pytest.mark.parametrize("read", [read_audio, audio_duration_s])
+def test_a_play_list_opens_no_other_file(tmp_path: Path, content: str, read: Callable[[Path], object]) -> None:
+    soundfile.write(tmp_path / "secret.wav", sine()[0], RATE)
+    (tmp_path / "a.m3u8").write_text(content)
+    with pytest.raises(AudioError, match=r"a\.m3u8 cannot be read as audio"):
+        read(tmp_path / "a.m3u8")
 
 
 def test_missing_files_and_folders_are_one_line(tmp_path: Path) -> None:

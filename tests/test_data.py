@@ -232,6 +232,9 @@ def spoil(folder: Path, text: str) -> None:
         ('{"file_name": "../a.wav"}', "line 3: '../a.wav' leads out of the folder"),
         ('{"file_name": "/etc/passwd"}', "line 3: '/etc/passwd' leads out of the folder"),
         ('{"file_name": "a\\u0000.wav"}', "line 3: .* is no file name"),
+        (f'{{"file_name": "{5000 * "a"}.wav"}}', "line 3: 'a{99,100}' is no file name"),
+        ('{"file_name": "loop.wav"}', "line 3: .*'loop.wav'"),
+        (100_000 * "[", "line 3 is not JSON"),
         ('{"file_name": "gone.wav"}', "line 3: there is no file 'gone.wav'"),
         ('{"file_name": "a.wav"}', "line 3: 'a.wav' has a line already"),
         ('{"file_name": "b.wav", "tempo_bpm": "fast"}', "line 3: tempo_bpm: .*'fast'"),
@@ -243,6 +246,7 @@ def spoil(folder: Path, text: str) -> None:
 def test_bad_metadata_is_one_line_that_names_the_place(tmp_path: Path, line: str, message: str) -> None:
     write_wav(tmp_path / "a.wav")
     write_wav(tmp_path / "b.wav")
+    (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
     spoil(tmp_path, line)
     with pytest.raises(AudioError, match=message) as caught:
         list(source(tmp_path).refs())

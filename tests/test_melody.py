@@ -354,7 +354,8 @@ def test_a_run_is_measured_beside_itself_without_the_tune(melody_run: Path, tmp_
         write_wav(tmp_path / row["file_name"], audio, RATE)
     (tmp_path / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     node = {"use": "folder", "path": str(tmp_path)}
-    audio = collect(node, tmp_path / "shards", sample_rate=8000, channels=1, report=lambda done, total: None)
+    collect(node, tmp_path / "shards", sample_rate=8000, channels=1, report=lambda done, total: None)
+    audio = Shards(tmp_path / "shards")
     lm = MusicLM.load(melody_run)
     figures = measure_melody(lm, audio, clips=3, duration_s=1.0, report=lambda done, total: None)
     assert figures["clips"] == 2

@@ -9,6 +9,7 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,21 @@ def test_a_file_that_was_mended_is_prepared_anew(
     assert "half" in {row["title"] for row in all_rows(grown).values()}
 
 
+def test_a_clip_that_was_moved_to_its_split_is_replaced_where_its_file_has_changed(
+    raw: Path, grown: Path, tmp_path: Path, sounds: list[np.ndarray]
+) -> None:
+    more = shutil.copytree(raw, tmp_path / "raw")
+    clip = grown / "valid" / rows(grown, "valid")[0]["file_name"]
+    track = clip.stem.rpartition("-")[0]
+    record = json.loads((grown / ".prepare" / "tracks" / f"{track}.json").read_text())
+    assert draw_split(record["family"], SETTINGS.seed) == "train"
+    before = clip.read_bytes()
+    put(more, record["source"], sounds[6][:, 22_050:])
+    prepare(str(more), str(grown), SETTINGS, report=ignore)
+    assert clip.read_bytes() != before
+    assert not validate(grown, report=ignore).findings
+
+
 def test_a_clip_that_is_gone_is_told_and_made_anew(raw: Path, grown: Path) -> None:
     before = contents(grown)
     next((grown / "train").glob("*.flac")).unlink()
@@ -248,21 +264,43 @@ def test_a_clip_that_is_gone_is_told_and_made_anew(raw: Path, grown: Path) -> No
     assert contents(grown) == before
 
 
-def test_killed_at_any_moment_it_goes_on_to_the_same(raw: Path, dataset: Path, tmp_path: Path) -> None:
+def test_killed_it_goes_on_to_the_same(raw: Path, dataset: Path, tmp_path: Path) -> None:
     out = tmp_path / "set"
     command = [sys.executable, "-m", "rapgen", "data", "prepare", str(raw), "--out", str(out), "--duration", "8"]
-    kept: set[str] = set()
-    for records in (1, 4):
-        kill_after(command, lambda enough=records: len(finished(out)) >= enough)  # type: ignore[misc]
-        assert kept <= finished(out)
-        kept = finished(out)
-        assert not (out / "manifest.json").exists()
-        (out / "train").mkdir(exist_ok=True)
-        (out / "train" / ".begun-0.flac.x1.flac").write_bytes(b"half")
-    times = {name: (out / ".prepare" / "tracks" / name).stat().st_mtime_ns for name in kept}
+    kill_after(command, lambda: len(finished(out)) >= 3)
+    times = {name: (out / ".prepare" / "tracks" / name).stat().st_mtime_ns for name in finished(out)}
+    assert not (out / "manifest.json").exists()
+    (out / "train").mkdir(exist_ok=True)
+    (out / "train" / ".begun-0.flac.x1.flac").write_bytes(b"half")
     subprocess.run(command, check=True, capture_output=True)
-    assert times == {name: (out / ".prepare" / "tracks" / name).stat().st_mtime_ns for name in kept}
+    assert times == {name: (out / ".prepare" / "tracks" / name).stat().st_mtime_ns for name in times}
     assert contents(out) == contents(dataset)
+
+
+def test_stopped_while_the_dataset_is_made_it_goes_on_to_the_same(
+    raw: Path, grown: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(grown)
+    for name in ("manifest.json", "report.html", ".prepare/splits.json"):
+        (grown / name).unlink()
+    for path in [*grown.glob("*/*.flac")]:
+        path.replace(grown / draw_split(path.name.rpartition("-")[0], 0) / path.name)
+    write = Storage.write
+    for stop_at in range(4):
+        writes = count()
+
+        def stop(self: Storage, *arguments: Any, stop_at: int = stop_at, writes: Iterator[int] = writes) -> None:
+            if next(writes) == stop_at:
+                raise KeyboardInterrupt
+            write(self, *arguments)
+
+        monkeypatch.setattr(Storage, "write", stop)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(str(raw), str(grown), SETTINGS, report=ignore)
+        assert not (grown / "manifest.json").exists()
+    monkeypatch.undo()
+    prepare(str(raw), str(grown), SETTINGS, report=ignore)
+    assert contents(grown) == before
 
 
 def finished(out: Path) -> set[str]:
@@ -272,7 +310,7 @@ def finished(out: Path) -> set[str]:
 def kill_after(command: list[str], is_enough: Callable[[], bool]) -> None:
     """Start a process and kill it, and it alone, as soon as it has done enough; its children end with it."""
     process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while not is_enough() and process.poll() is None:
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -296,6 +334,22 @@ def test_other_settings_are_told(raw: Path, dataset: Path) -> None:
         )
 
 
+def test_an_unknown_captioner_is_told_before_any_work_and_leaves_nothing(raw: Path, tmp_path: Path) -> None:
+    status, told = run("prepare", raw, "--out", tmp_path / "set", "--captioner", "nope")
+    assert (status, told.splitlines()[-1]) == (2, "error: no captioner is called 'nope'; known: phrases, toy")
+    assert not (tmp_path / "set").exists()
+
+
+def test_settings_by_which_nothing_was_prepared_bind_nobody(tmp_path: Path, sounds: list[np.ndarray]) -> None:
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(RapgenError, match="nothing of RAW came through"):
+        prepare(str(tmp_path / "raw"), str(tmp_path / "set"), SETTINGS, report=ignore)
+    put(tmp_path / "raw", "y.wav", sounds[4])
+    other = SETTINGS.model_copy(update={"vocals": "keep"})
+    prepare(str(tmp_path / "raw"), str(tmp_path / "set"), other, report=ignore)
+    assert json.loads((tmp_path / "set/manifest.json").read_bytes())["settings"]["vocals"] == "keep"
+
+
 def told_of(raw: Path, out: Path) -> str:
     with pytest.raises(RapgenError) as error:
         prepare(str(raw), str(out), SETTINGS, report=ignore)
@@ -311,6 +365,10 @@ def test_folders_that_cannot_be_used_are_told(raw: Path, tmp_path: Path) -> None
     other.mkdir()
     (other / "mine.flac").write_bytes(b"x")
     assert "holds other files" in told_of(raw, other)
+    killed = tmp_path / "killed" / ".prepare"
+    killed.mkdir(parents=True)
+    (killed / ".settings.json.x1.json").write_text("{")
+    prepare(str(raw / "sub"), str(killed.parent), SETTINGS, report=ignore)
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "nothing of" in told_of(empty, tmp_path / "out")

@@ -16,14 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recordings import KINDS, encode
 
+from rapgen.audio.io import read_audio
 from rapgen.audio.loudness import loudness_lufs
 from rapgen.data.prepare.decode import RATE, Decoded, decode
 from rapgen.data.prepare.level import level_to, sounding, true_peak
 from rapgen.data.prepare.raw import Raw, list_raw
-from rapgen.data.prepare.records import Track, Unfit
+from rapgen.data.prepare.records import Known, Track, Unfit
 from rapgen.data.prepare.segments import cut_bars, cut_lengths
 from rapgen.data.prepare.split import assign_splits, draw_split
+from rapgen.data.prepare.verdicts import keep_order
 from rapgen.data.storage import Storage
+from rapgen.errors import AudioError
 
 pytestmark = pytest.mark.xdist_group("prepare")
 RNG = np.random.default_rng(0)
@@ -138,6 +141,15 @@ def test_long_files_are_refused_by_their_header_or_as_they_pass() -> None:
 )
 def test_what_is_not_audio_is_refused(content: bytes) -> None:
     assert why_unfit(content).reason == "not audio"
+
+
+def test_a_codec_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    content = bytearray(encode(tone(0.3, 44_100), 44_100, "wav"))
+    content[20] = 0  # the format's tag
+    assert why_unfit(bytes(content)).reason == "not audio"
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(AudioError, match=r"a\.wav cannot be read as audio"):
+        read_audio(tmp_path / "a.wav")
 
 
 def test_files_cut_short_are_refused() -> None:
@@ -303,6 +315,15 @@ def test_an_uploads_words_stand_beside_it(tmp_path: Path) -> None:
     assert (known.licence, known.captions, known.start_s, known.end_s) == ("CC BY", ("dusty",), 10.0, 20.5)
 
 
+@pytest.mark.parametrize("extractor", ["generic", "html5"])
+def test_files_of_one_name_from_two_pages_are_two_tracks(tmp_path: Path, extractor: str) -> None:
+    for number in (1, 2):
+        (tmp_path / f"{number}.mp3").write_bytes(b"x")
+        info = {"id": "beat", "extractor": extractor, "webpage_url": f"https://site{number}.example.org/beat.mp3"}
+        (tmp_path / f"{number}.info.json").write_text(json.dumps(info))
+    assert len({track.family for track in listed(tmp_path).tracks}) == 2
+
+
 def test_metadata_by_audiofolders_convention_is_read_too(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.wav").write_bytes(b"x")
@@ -324,6 +345,17 @@ def test_metadata_by_audiofolders_convention_is_read_too(tmp_path: Path) -> None
         "metadata that stands twice": 1,
         "metadata that cannot be read": 3,
     }
+
+
+def test_metadata_that_are_pipes_are_told_and_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"x")
+    for name in ("metadata.jsonl", "a.info.json"):
+        os.mkfifo(tmp_path / name)
+    raw = listed(tmp_path)
+    assert only(raw).source == "a.wav"
+    assert [(drop.item, drop.reason, drop.detail) for drop in raw.drops] == [
+        (name, "metadata that cannot be read", "not a regular file") for name in ("metadata.jsonl", "a.info.json")
+    ]
 
 
 def test_sections_of_one_upload_are_tracks_of_one_family(tmp_path: Path) -> None:
@@ -387,3 +419,14 @@ def test_any_metadata_is_read_or_passed_over(tmp_path_factory: pytest.TempPathFa
     (folder / "a.info.json").write_text(json.dumps(info))
     for track in listed(folder).tracks:
         track.model_dump_json().encode()
+
+
+def test_of_new_tracks_those_with_words_come_first_then_the_larger_and_all_stay_there(tmp_path: Path) -> None:
+    def track(name: str, size: int, *captions: str) -> Track:
+        return Track(source=name, size=size, known=Known(id=name, captions=captions))
+
+    bare, told, large = track("a.wav", 9), track("b.wav", 1, "dusty"), track("c.wav", 10)
+    out = Storage(str(tmp_path))
+    assert keep_order(out, [bare, told, large]) == [told.name, large.name, bare.name]
+    late = track("d.wav", 99, "cold")
+    assert keep_order(out, [bare, late]) == [told.name, large.name, bare.name, late.name]

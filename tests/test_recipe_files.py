@@ -13,10 +13,12 @@ from conftest import train_toy
 
 from rapgen.cli.facts import recipe_lines, stage_lines
 from rapgen.generation.musiclm import MusicLM
-from rapgen.parts import build_parts
+from rapgen.parts import build_parts, part_path
 from rapgen.recipe import load_recipe, parse_recipe
 from rapgen.schema import STAGES
 from rapgen.tokens.streams import TOKEN_STAGES
+from rapgen.training.pipeline import take_parts
+from rapgen.training.run import Run
 
 NAMES = sorted(path.stem for path in (Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 _SMALLER: dict[str, dict[str, Any]] = {  # options of a component that make it small; its rates stay
@@ -51,6 +53,13 @@ def smaller(name: str, checkpoints: dict[str, Path]) -> dict[str, Any]:
             settings["model"]["mlp_width"] = settings["model"]["mlp_width"] and 64
     tree["stages"]["fine"]["block_s"] = 0.4
     return tree
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if load_recipe(name, with_sources=False).start_from])
+def test_a_recipe_has_the_parts_of_the_model_it_starts_from(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    take_parts(Run(tmp_path, recipe))
+    assert all(part_path(tmp_path, key).is_file() for key, part in build_parts(recipe).items() if part.learns)
 
 
 @pytest.mark.parametrize("name", NAMES)

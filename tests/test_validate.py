@@ -106,6 +106,13 @@ def test_all_that_is_wrong_is_told_at_once(good: Path, tmp_path: Path, sounds: l
     assert result.exit_code == 1
 
 
+@pytest.mark.parametrize("clips", ['"many"', "null", "1" + 400 * "0", "NaN", "{}"])
+def test_a_manifest_of_nonsense_is_a_finding(good: Path, tmp_path: Path, clips: str) -> None:
+    folder = shutil.copytree(good, tmp_path / "bad")
+    (folder / "manifest.json").write_text(f'{{"clips": {clips}, "duration_s": 36.0}}')
+    assert list(found(folder)) == ["manifest.json"]
+
+
 def test_a_folder_without_metadata_will_do(tmp_path: Path, sounds: list[np.ndarray]) -> None:
     soundfile.write(tmp_path / "trap 140 bpm.wav", 0.5 * sounds[0].T, RATE)
     assert found(tmp_path) == {}

@@ -14,6 +14,7 @@ from rapgen_plugins.beatmaker.kits import build_kit
 from rapgen_plugins.beatmaker.mix import Tracks, mix
 from rapgen_plugins.beatmaker.palettes import PALETTES, Palette
 from rapgen_plugins.beatmaker.patches import Patch
+from rapgen_plugins.beatmaker.samples import LONGEST_S
 from rapgen_plugins.beatmaker.song import Hit, Note, Part, Song
 from rapgen_plugins.beatmaker.sounds import Sounds, open_sounds
 from rapgen_plugins.beatmaker.synth import (
@@ -57,8 +58,11 @@ class _Stage:
     sounds: Sounds
     held_out: bool
 
-    def cues(self, events: Iterable[Event]) -> list[tuple[int, Event]]:
-        """(sample, event) of all that could be heard, in order; a loop comes around before the clip begins."""
+    def cues(self, events: Iterable[Event], *, ring: int) -> list[tuple[int, Event]]:
+        """(sample, event) of all that can be heard if they ring for so many samples, in order.
+
+        A loop comes around before the clip begins.
+        """
         clock = self.song.clock
         clip = self.length - self.past
         turns = range(-(-self.past // clip), -1, -1) if clock.is_loop else (0,)
@@ -67,7 +71,7 @@ class _Stage:
             (sample - turn * clip, event)
             for turn in turns
             for sample, event in at
-            if sample - turn * clip < self.length
+            if -ring < sample - turn * clip < self.length
         ]
 
     def samples(self, note: Note) -> int:
@@ -96,7 +100,7 @@ def render(
             bass = _play_bass(stage, part, part_rng)
         else:
             music[name] = _play_part(stage, part, part_rng)
-    kicks = [(at, hit.velocity) for at, hit in stage.cues(song.drums.get("kick", ()))]
+    kicks = [(at, hit.velocity) for at, hit in stage.cues(song.drums.get("kick", ()), ring=SAMPLE_RATE)]
     step = song.clock.step_s * SAMPLE_RATE
     mixed = mix(Tracks(drums, snares, bass, music, kicks, past, step, song.clock.is_loop), palette, mix_rng)
     levels_db = {voice: level_db + mixed.levels_db["drums"] for voice, level_db in voices_db.items()}
@@ -110,11 +114,12 @@ def _play_drums(stage: _Stage, rng: np.random.Generator) -> tuple[Signal, Signal
     track, hall = np.zeros((2, stage.length), np.float32), np.zeros(stage.length, np.float32)
     kick_db, energy = rng.uniform(*palette.drums), {}
     power: dict[int, float] = {}
-    closings = np.array([at for at, _ in stage.cues(drums.get("hat", ()))] + [2**62])
+    ring = num_samples(LONGEST_S)
+    closings = np.array([at for at, _ in stage.cues(drums.get("hat", ()), ring=ring)] + [2**62])
     for voice, hits in drums.items():
         voice_db = kick_db + palette.drums_db[voice] + (rng.uniform(-1.5, 1.5) if voice != "kick" else 0)
         energy[voice] = 1e-9
-        for stroke, (at, hit) in enumerate(stage.cues(hits)):
+        for stroke, (at, hit) in enumerate(stage.cues(hits, ring=ring)):
             shot = kit(voice, hit.velocity, stroke)
             gain = 10 ** (voice_db / 20) * hit.velocity
             until = int(closings[np.searchsorted(closings, at + 1)]) - at if voice == "open hat" else shot.shape[-1]
@@ -122,7 +127,7 @@ def _play_drums(stage: _Stage, rng: np.random.Generator) -> tuple[Signal, Signal
             if voice in _IN_THE_HALL:
                 place(hall, at, shot[0], gain)
             power.setdefault(id(shot), float(np.vdot(shot, shot)))
-            energy[voice] += gain**2 * power[id(shot)]
+            energy[voice] += gain**2 * power[id(shot)] * (at >= stage.past)
     whole = sum(energy.values())
     return track, hall, {voice: 10 * float(np.log10(one / whole)) for voice, one in energy.items()}
 
@@ -136,23 +141,28 @@ def _play_part(stage: _Stage, part: Part, rng: np.random.Generator) -> Signal:
     """A part on an instrument, [2, samples]; notes of one pitch and strength are made once, as long as the longest."""
     patch = stage.sounds.patch(part.instrument) or draw_patch(part.instrument, rng, held_out=stage.held_out)
     release = num_samples(patch.release_s)
+    ring = release + max((stage.samples(note) for note in part.notes), default=0)
     track = np.zeros((2, stage.length), np.float32)
-    keys = [(note.midi, min(int(note.velocity * _STRENGTHS), _STRENGTHS - 1)) for note in part.notes]
+    heard: list[tuple[tuple[int, int], int, int, Note]] = []
     longest: dict[tuple[int, int], int] = {}
-    for key, note in zip(keys, part.notes, strict=True):
-        longest[key] = max(longest.get(key, 0), stage.samples(note) + release)
-    made: dict[tuple[int, int], Signal] = {}
-    for at, note in stage.cues(part.notes):
+    for at, note in stage.cues(part.notes, ring=ring):
         n = stage.samples(note) + release
-        if at + n <= 0:
-            continue
-        key = note.midi, min(int(note.velocity * _STRENGTHS), _STRENGTHS - 1)
+        key = note.midi, _strength(note)
+        if at + n > 0:
+            heard.append((key, at, n, note))
+            longest[key] = max(longest.get(key, 0), n)
+    made: dict[tuple[int, int], Signal] = {}
+    for key, at, n, note in heard:
         if key not in made:
             made[key] = patch.play(midi_to_hz(note.midi), (key[1] + 0.7) / _STRENGTHS, longest[key])
         place(track, at, fade(made[key][:, :n].copy(), attack_s=0, release_s=patch.release_s), note.velocity)
     if patch.tremolo:
         track *= _tremolo(stage, patch.tremolo_hz, patch.tremolo)
     return track
+
+
+def _strength(note: Note) -> int:
+    return min(int(note.velocity * _STRENGTHS), _STRENGTHS - 1)
 
 
 def _tremolo(stage: _Stage, rate_hz: float, depth: float) -> Signal:
@@ -173,14 +183,15 @@ def _play_bass(stage: _Stage, part: Part, rng: np.random.Generator) -> Signal:
         tone = _in_the_middle(patch)
     track = np.zeros(stage.length, np.float32)
     release = num_samples(_BASS_RELEASE_S)
-    cues = stage.cues(part.notes)
+    ring = release + max((stage.samples(note) for note in part.notes), default=0)
+    cues = stage.cues(part.notes, ring=ring)
     ends: Sequence[int] = [at for at, _ in cues[1:]] + [2**62] * bool(cues)
     made: dict[tuple[int, int | None, int, int], Signal] = {}
     for (at, note), end in zip(cues, ends, strict=True):
         n = min(stage.samples(note) + release, end - at + release // 4)
         if n <= release or at + n <= 0:
             continue
-        strength = min(int(note.velocity * _STRENGTHS), _STRENGTHS - 1)
+        strength = _strength(note)
         key = note.midi, note.slide_to, strength, n
         if key not in made:
             velocity = (strength + 0.7) / _STRENGTHS

@@ -20,7 +20,7 @@ _NAMES = {voice: voice for voice in DRUM_VOICES} | {
     "ch": "hat", "oh": "open hat", "openhat": "open hat", "rimshot": "rim", "sidestick": "rim", "maracas": "shaker",
     "tamb": "tambourine", "bongo": "conga",
 }  # fmt: skip
-_LONGEST_S = 6.0
+LONGEST_S = 4.0  # of a drum; no crash rings longer
 _SILENCE = 10 ** (-50 / 20)  # against the peak
 
 
@@ -63,6 +63,6 @@ def _read_shot(path: Path) -> Signal:
     if not loudness.any():
         raise RecipeError(f"beatmaker: samples_dir: {path} is silent; take it out")
     first = int(np.argmax(loudness > _SILENCE * loudness.max()))
-    longest = round(_LONGEST_S * rate)
+    longest = round(LONGEST_S * rate)
     shot = unit_peak(resample(fit_channels(audio, 2)[:, first : first + longest], rate, SAMPLE_RATE))
     return fade(shot, attack_s=0, release_s=0.005)

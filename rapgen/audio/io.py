@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import soundfile
@@ -14,6 +14,15 @@ from rapgen import __version__
 from rapgen.errors import AudioError
 from rapgen.files import atomic
 from rapgen.paths import as_path, is_file, local_copy
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+
+# What a file may be. Play lists and the like, which would have other files or addresses opened, are not among it.
+FORMATS = (
+    "wav,w64,flac,mp3,ogg,matroska,webm,mov,mp4,m4a,aac,aiff,caf,ac3,eac3,asf,avi,amr,ape,wv,tta,au,flv,mpeg,mpegts"
+)
 
 
 def read_audio(path: str | Path, *, sample_rate: int | None = None, mono: bool = False) -> tuple[np.ndarray, int]:
@@ -46,20 +55,34 @@ def _read(local: Path, path: Path) -> tuple[np.ndarray, int]:
         return _read_av(local, path)
 
 
+def open_media(file: Path | BinaryIO) -> InputContainer:
+    """A file of this machine for PyAV; its own errors where it is of none of `FORMATS`."""
+    import av
+
+    named = f"file:{file}" if isinstance(file, Path) else file  # whatever its name is, it is no address
+    return av.open(named, "r", options={"format_whitelist": FORMATS}, metadata_errors="replace")
+
+
+def audio_stream(container: InputContainer) -> AudioStream | None:
+    """The first audio stream of a file that this FFmpeg has a decoder for; without one a stream has not even a rate."""
+    return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
+
+
 def _read_av(local: Path, path: Path) -> tuple[np.ndarray, int]:
     import av
 
     try:
-        with av.open(str(local)) as container:
-            stream = container.streams.audio[0]
+        with open_media(local) as container:
+            if (stream := audio_stream(container)) is None:
+                raise ValueError("no audio")
             resampler = av.AudioResampler(format="fltp", rate=stream.rate)
             frames: list[Any] = [f for frame in container.decode(stream) for f in resampler.resample(frame)]
             frames += resampler.resample(None)
             chunks = [f.to_ndarray() for f in frames]
             rate = int(stream.rate)
-    except (av.error.FFmpegError, IndexError, OSError):
+        return (np.concatenate(chunks, 1) if chunks else np.zeros((1, 0), np.float32)), rate
+    except (av.error.FFmpegError, OSError, ValueError):  # ValueError too where layout or rate change on the way
         raise AudioError(f"{path} cannot be read as audio; give a WAV, FLAC, MP3, M4A or Opus file") from None
-    return (np.concatenate(chunks, 1) if chunks else np.zeros((1, 0), np.float32)), rate
 
 
 def write_wav(

@@ -12,12 +12,14 @@ from typing import Any, Literal
 import soundfile
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from rapgen.audio.io import open_media
 from rapgen.errors import AudioError, PromptError
 from rapgen.groove import read_groove
 from rapgen.interfaces import Annotations, Chord, Groove, Upload
 from rapgen.paths import fetch, is_file, is_folder, is_remote, list_tree, local_copy
 
 METADATA = "metadata.jsonl"
+SPLITS = ("train", "valid", "test")  # of a dataset, a folder with metadata each
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".webm")
 # What stands for nothing in the first row of a file that knows a column in no row, where files beside it do: readers of
 # several splits, such as `datasets`, want columns of one type in all of them.
@@ -185,7 +187,7 @@ def _av_duration_s(local: Path, path: Path) -> float:
     import av
 
     try:
-        with av.open(str(local)) as container:
+        with open_media(local) as container:
             stream = container.streams.audio[0]
             if stream.duration is not None and stream.time_base is not None:
                 return float(stream.duration * stream.time_base)
@@ -204,7 +206,7 @@ def _metadata_rows(path: Path) -> Iterator[Row]:
 def _parse_row(line: bytes, where: str) -> Row:
     try:
         tree = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AudioError(f"{where} is not JSON ({error}); write one object a line") from None
     try:
         return Row.model_validate(tree)
@@ -219,12 +221,12 @@ def _parse_row(line: bytes, where: str) -> Row:
 def _check_file(folder: Path, file_name: str, where: str) -> None:
     try:
         target = (folder / file_name).resolve()
-        is_inside = target.is_relative_to(folder.resolve())
-    except ValueError:  # a null character
-        raise AudioError(f"{where}: {file_name!r} is no file name") from None
+        is_inside, is_there = target.is_relative_to(folder.resolve()), target.is_file()
+    except (ValueError, OSError, RuntimeError):  # a null character, thousands of characters, links in a circle
+        raise AudioError(f"{where}: {file_name[:100]!r} is no file name") from None
     if not is_inside:
         raise AudioError(f"{where}: {file_name!r} leads out of the folder; move the file into it")
-    if not target.is_file():
+    if not is_there:
         raise _missing(file_name, where)
 
 

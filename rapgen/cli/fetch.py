@@ -28,7 +28,7 @@ def fetch(
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="Downloads at once.")] = 4,
     retries: Annotated[int, typer.Option(min=0, max=20, help="New attempts where a failure may pass.")] = 3,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds until a connection counts as stalled.")] = 20.0,
-    max_length: Annotated[float, typer.Option(min=1, help="Skip what is longer, in seconds.")] = 1200.0,
+    max_length: Annotated[float, typer.Option(min=1, help="Skip what is longer, in seconds.")] = 600.0,
     max_size: Annotated[str, typer.Option(help="Skip what is larger: 800K, 200M, 1G.")] = "200M",
     rate_limit: Annotated[
         str | None, typer.Option(help="Bytes a second, of all downloads together: 500K, 2M.", show_default="none")

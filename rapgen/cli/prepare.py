@@ -117,9 +117,11 @@ def _tree(summary: Summary) -> dict[str, object]:
 
 def _told(summary: Summary, out: str) -> str:
     """The funnel, a line a step, then what was dropped and why."""
+    from rapgen.data.prepare.places import REPORT
+
     lines = [f"{step.name:<20} {step.count}" for step in summary.funnel]
     lines += [f"  {reason:<28} {count}" for reason, count in summary.dropped.items()]
     splits = ", ".join(f"{split} {count}" for split, count in summary.clips.items())
     return "\n".join(
-        [*lines, f"{summary.duration_s / 3600:.2f} hours in {out}: {splits}; see {Path(out, 'report.html')}"]
+        [*lines, f"{summary.duration_s / 3600:.2f} hours in {out}: {splits}; see {out.rstrip('/')}/{REPORT}"]
     )

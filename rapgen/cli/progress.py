@@ -37,7 +37,11 @@ def bars(logs: Path | None = None) -> Iterator[Bars]:
         TimeRemainingColumn(),
     )
     with ExitStack() as stack, Progress(*columns, console=console(), speed_estimate_period=_SPEED_OVER_S) as progress:
-        yield Bars(progress, logs, stack)
+        try:
+            yield Bars(progress, logs, stack)
+        finally:
+            for task in progress.tasks:  # work that never began has nothing to show beside the error that kept it
+                progress.update(task.id, visible=task.total is not None)
 
 
 class Bars:

@@ -28,7 +28,7 @@ from rapgen.registry import build
 from rapgen.schema import Node
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 1  # of datasets
 CLIPS_A_JOB = 8
 Report = Callable[[int, int], None]  # (done, total) in clips
 

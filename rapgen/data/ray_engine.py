@@ -8,6 +8,8 @@ import logging
 import os
 import pickle
 import socket
+import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
@@ -41,7 +43,7 @@ def run_on_ray(
     if not batch:
         return
     ray = _connected()
-    with redirect_stdout(_Remarks()):  # Ray tells of processes that end, on stdout
+    with redirect_stdout(_Remarks(sys.stdout)):  # Ray tells of processes that end, on stdout
         while batch:
             untold = dict(enumerate(batch))
             for number, answer in _answers(ray, function, batch, workers):
@@ -104,13 +106,22 @@ def _mended(error: Exception) -> Exception:
 
 
 class _Remarks(io.TextIOBase):
-    """A place to print to; what is printed is told where more is asked for."""
+    """Standard output, but what a thread of Ray's prints is logged, each time its first line."""
+
+    def __init__(self, stdout: Any) -> None:
+        self._stdout = stdout
 
     def write(self, text: str) -> int:
-        """Log the first line."""
+        """Print, or log."""
+        if not threading.current_thread().name.startswith("ray_"):
+            return int(self._stdout.write(text))
         if line := text.strip().partition("\n")[0]:
             log.info("%s", line)
         return len(text)
+
+    def flush(self) -> None:
+        """Bring out what has been printed."""
+        self._stdout.flush()
 
 
 def _connected() -> Any:

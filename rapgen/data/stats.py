@@ -7,16 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rapgen.audio.metadata import METADATA, annotations_of, audio_duration_s, read_rows
-from rapgen.data.balance import Share, shares
+from rapgen.audio.metadata import METADATA, SPLITS, annotations_of, audio_duration_s, read_rows
+from rapgen.data.balance import TEMPO_STEP_BPM, Share, shares
 from rapgen.data.report import ClipFacts
 from rapgen.interfaces import Annotations
 from rapgen.uploads import clean
 
-_TEMPO_STEP_BPM = 10
 _DURATION_STEP_S = 5
 _UNKNOWN = "unknown"
-_SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Stats:
 
 def describe_dataset(folder: Path) -> dict[str, Stats]:
     """Figures of each split of a dataset that has any; else of the folder, under ""."""
-    told = {split: folder / split / METADATA for split in _SPLITS}
+    told = {split: folder / split / METADATA for split in SPLITS}
     splits = [split for split, path in told.items() if path.is_file() and path.stat().st_size]
     return {split: describe_folder(folder / split) for split in splits} or {"": describe_folder(folder)}
 
@@ -55,7 +53,7 @@ def describe(clips: Iterable[tuple[float, Annotations]]) -> Stats:
     return Stats(
         clips=len(durations_s),
         hours=sum(durations_s) / 3600,
-        tempo_bpm=_ranges([groove.tempo_bpm for groove in grooves], _TEMPO_STEP_BPM),
+        tempo_bpm=_ranges([groove.tempo_bpm for groove in grooves], TEMPO_STEP_BPM),
         key=_names([groove.key for groove in grooves]),
         style=_names([groove.style for groove in grooves]),
         duration_s=_ranges(durations_s, _DURATION_STEP_S),

@@ -49,9 +49,9 @@ class Storage:
             file.writelines(pieces)
 
     def is_empty(self) -> bool:
-        """Whether there is no file, or no such folder."""
+        """Whether there is no such folder, or no file in it but hidden ones, which a process that was killed leaves."""
         is_there = is_folder(self._folder) or is_file(self._folder)
-        return not is_there or next(self.sizes(), None) is None
+        return not is_there or all(name.rpartition("/")[2].startswith(".") for name, _ in self.sizes())
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""

@@ -11,17 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from rapgen.audio.io import read_audio
-from rapgen.audio.metadata import METADATA, Row, annotations_of, audio_files, parse_rows
+from rapgen.audio.metadata import METADATA, SPLITS, Row, annotations_of, audio_files, parse_rows
 from rapgen.data.audiofolder import MANIFEST
 from rapgen.data.duplicates import find_duplicates, fingerprint
 from rapgen.data.engine import run_jobs
+from rapgen.data.limits import CLIPPED, FULL_SCALE, LOWEST_RATE, SILENT
 from rapgen.errors import AudioError
 from rapgen.groove import STYLES
 
-_SPLITS = ("train", "valid", "test")
-_LOWEST_RATE = 16_000
-_SILENT = 1e-3  # root mean square
-_FULL_SCALE, _CLIPPED = 0.999, 0.02
 _OFFSET = 0.02
 _LATE_S = 0.05  # a beat may lie so far behind the end
 _LONGEST_CAPTION = 2000  # characters
@@ -78,7 +75,7 @@ def validate(folder: Path, *, report: Report, workers: int | None = None) -> Ver
     """
     if not folder.is_dir():
         raise AudioError(f"there is no folder {folder}; give one that holds audio files")
-    splits = {split: folder / split for split in _SPLITS if (folder / split).is_dir()} or {"": folder}
+    splits = {split: folder / split for split in SPLITS if (folder / split).is_dir()} or {"": folder}
     findings: list[Finding] = []
     looks = [look for split, path in splits.items() for look in _rows(path, split, findings)]
     if not looks and not findings:
@@ -138,15 +135,15 @@ def _look(look: _Look) -> _Seen:
 
 def _sound(audio: np.ndarray, rate: int) -> Iterator[str]:
     """What is wrong with f32 [C, S]."""
-    if rate < _LOWEST_RATE:
-        yield f"it is sampled at {rate} Hz; {_LOWEST_RATE} at least keep the hats"
+    if rate < LOWEST_RATE:
+        yield f"it is sampled at {rate} Hz; {LOWEST_RATE} at least keep the hats"
     if len(audio) > 2:
         yield f"it has {len(audio)} channels"
-    if np.sqrt(np.square(audio).mean()) < _SILENT:
+    if np.sqrt(np.square(audio).mean()) < SILENT:
         yield "it is silent"
     if np.abs(audio.mean(1)).max() > _OFFSET:
         yield "it has an offset"
-    if (np.abs(audio) >= _FULL_SCALE).mean() > _CLIPPED:
+    if (np.abs(audio) >= FULL_SCALE).mean() > CLIPPED:
         yield "it is clipped"
 
 
@@ -196,10 +193,10 @@ def _manifest(path: Path, seen: Sequence[_Seen], duration_s: float) -> Iterator[
     """What the manifest says that is not so."""
     try:
         manifest = json.loads(path.read_bytes())
-        told = {"clips": manifest["clips"], "duration_s": round(float(manifest["duration_s"]), 1)}
-    except (ValueError, KeyError, TypeError) as error:
+        told = {name: float(manifest[name]) for name in ("clips", "duration_s")}
+    except (ArithmeticError, ValueError, KeyError, TypeError, RecursionError) as error:
         yield Finding(MANIFEST, f"it cannot be read ({type(error).__name__}: {error})")
         return
-    for name, found in (("clips", len(seen)), ("duration_s", round(duration_s, 1))):
-        if abs(told[name] - found) > 0.2:
-            yield Finding(MANIFEST, f"it says {name} {told[name]}, there are {found}")
+    for name, found in (("clips", len(seen)), ("duration_s", duration_s)):
+        if not abs(told[name] - found) < 0.25:  # NaN is none of both
+            yield Finding(MANIFEST, f"it says {name} {told[name]:.15g}, there are {found:.15g}")

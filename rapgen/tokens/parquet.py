@@ -13,14 +13,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rapgen.audio.metadata import METADATA, audio_files, parse_rows
+from rapgen.audio.metadata import METADATA, SPLITS, audio_files, parse_rows
 from rapgen.errors import AudioError, ModelError, RapgenError
 from rapgen.paths import fetch, is_file, is_folder, same_place
 from rapgen.tokens.shards import list_shards, opened
 
 Report = Callable[[int, int], None]
 Tree = dict[str, Any]
-SPLITS = ("train", "valid", "test")
 _AUDIO = pa.struct({"bytes": pa.binary(), "path": pa.string()})  # what Hugging Face's `Audio` is stored as
 _FEATURES = {b"huggingface": json.dumps({"info": {"features": {"audio": {"_type": "Audio"}}}}).encode()}
 _GROUP_ROWS, _GROUP_BYTES = 100, 32_000_000  # of a row group, which readers hold in memory

@@ -15,6 +15,11 @@ import importlib.util
 
 from rapgen.errors import RapgenError
 
+RECORDS = "fetch.jsonl"
+INFO = ".info.json"  # in place of an audio file's suffix
+# Extractors, in small letters, that read any page: their ids say little ("audio", "1").
+ANY_PAGE = frozenset({"generic", "html5", "html5mediaembed", "unknown"})
+
 
 def require_yt_dlp() -> None:
     """RapgenError where yt-dlp, which most of this room imports, is not installed."""

@@ -12,19 +12,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rapgen.audio.io import audio_stream, open_media
+from rapgen.data.fetch import ANY_PAGE
 from rapgen.data.fetch.failures import Refused
 from rapgen.data.fetch.lists import Row
 from rapgen.files import atomic, write_json
 
 if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
     from av.container import InputContainer
 
-INFO = ".info.json"
 SUFFIXES = {  # of containers that are kept, by the first of their names
     "aac": ".aac", "aiff": ".aiff", "flac": ".flac", "matroska": ".webm", "mov": ".m4a", "mp3": ".mp3", "ogg": ".ogg",
     "wav": ".wav",
 }  # fmt: skip
-_READ = "aac,aiff,asf,avi,flac,flv,matroska,webm,mov,mp4,m4a,mp3,mpegts,ogg,wav"  # none of these opens other files
 _MUXERS = {".m4a": "mp4", ".ogg": "ogg", ".webm": "webm"}
 _WEBM_CODECS = ("opus", "vorbis")
 _MAX_ID = 80  # characters
@@ -42,9 +43,9 @@ def stem_of(upload: Mapping[str, Any]) -> str:
     extractor, told_id = str(upload.get("extractor_key") or "unknown").lower(), str(upload["id"])
     safe_id = _safe(told_id)
     stem = f"{re.sub(r'[^a-z0-9]+', '_', extractor)}-{safe_id}"
-    if safe_id == told_id and extractor not in ("generic", "html5mediaembed", "unknown"):
+    if safe_id == told_id and extractor not in ANY_PAGE:
         return stem
-    whole = json.dumps([extractor, told_id, upload.get("webpage_url")])  # ids of any page say little: "audio", "1"
+    whole = json.dumps([extractor, told_id, upload.get("webpage_url")])
     return f"{stem}-{hashlib.sha256(whole.encode()).hexdigest()[:10]}"
 
 
@@ -61,13 +62,13 @@ def settle(download: Path, folder: Path, stem: str, max_length_s: float) -> tupl
     import av
 
     try:
-        with av.open(str(download), options={"format_whitelist": _READ}) as container:
-            if not container.streams.audio:
+        with open_media(download) as container:
+            if (stream := audio_stream(container)) is None:
                 raise Refused("no audio", is_limit=False)
             duration_s = None if container.duration is None else container.duration / av.time_base
             if duration_s is not None and duration_s > max_length_s:
                 raise Refused("too long")
-            suffix, is_kept = _suffix(container)
+            suffix, is_kept = _suffix(container, stream)
         if not is_kept:
             _drop_video(download, _MUXERS[suffix])
     except av.error.FFmpegError as error:
@@ -125,11 +126,11 @@ def _range(section: Mapping[str, Any]) -> tuple[float, float]:
     return section.get("start_s") or 0.0, section.get("end_s") or math.inf
 
 
-def _suffix(container: InputContainer) -> tuple[str, bool]:
+def _suffix(container: InputContainer, stream: AudioStream) -> tuple[str, bool]:
     """The suffix of a file's audio, and whether it can stay in the container it is in."""
     name = container.format.name.partition(",")[0]
     suffix = SUFFIXES.get(name, ".m4a")
-    if suffix == ".webm" and container.streams.audio[0].codec_context.name not in _WEBM_CODECS:
+    if suffix == ".webm" and stream.codec_context.name not in _WEBM_CODECS:
         suffix = ".m4a"
     has_video = any("attached_pic" not in str(stream.disposition) for stream in container.streams.video)
     return suffix, SUFFIXES.get(name) == suffix and not has_video
@@ -139,9 +140,10 @@ def _drop_video(path: Path, muxer: str) -> None:
     """Put the first audio stream of a file, as it is, into a file of its own in the same place."""
     import av
 
-    with av.open(str(path), options={"format_whitelist": _READ}) as source, atomic(path) as temporary:
+    with open_media(path) as source, atomic(path) as temporary:
         target = av.open(str(temporary), "w", format=muxer)
-        stream = source.streams.audio[0]
+        stream = audio_stream(source)
+        assert stream is not None
         copy = target.add_stream_from_template(stream)
         for packet in source.demux(stream):
             if packet.dts is not None:

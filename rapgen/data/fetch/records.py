@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from rapgen.data.fetch import RECORDS
 from rapgen.errors import RapgenError
 
-RECORDS = "fetch.jsonl"
 Status = Literal["ok", "failed", "skipped"]
 
 

@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 from yt_dlp.utils import DownloadCancelled
 
+from rapgen.data.fetch import INFO
 from rapgen.data.fetch.failures import TOO_MANY, Failure, Refused, disk_problem, explain
-from rapgen.data.fetch.files import INFO, SUFFIXES, begun_name, describe, read_info, settle, stem_of, write_info
+from rapgen.data.fetch.files import SUFFIXES, begun_name, describe, read_info, settle, stem_of, write_info
 from rapgen.data.fetch.lists import Row
 from rapgen.data.fetch.records import Record, disk_error
 from rapgen.data.fetch.youtube import Downloader, Limits, Place

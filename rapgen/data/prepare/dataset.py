@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from rapgen import __version__
+from rapgen.audio.metadata import SPLITS
 from rapgen.data.audiofolder import FORMAT, MANIFEST
 from rapgen.data.prepare.lines import write_metadata
 from rapgen.data.prepare.places import REPORT, clip_path, is_begun, record_path, track_of
 from rapgen.data.prepare.records import Record
 from rapgen.data.prepare.settings import Settings
-from rapgen.data.prepare.split import SPLITS, draw_split
+from rapgen.data.prepare.split import draw_split
 from rapgen.data.prepare.summary import Summary, all_dropped, clip_facts, listen_to, summarize
 from rapgen.data.prepare.verdicts import judge, write_json
 from rapgen.data.report import Dropped, ReportFacts
@@ -56,9 +57,10 @@ def _place_clips(out: Storage, seed: int, records: Sequence[Record], splits: Map
             drawn = draw_split(record.family, seed)
             wanted |= {clip_path(split, clip.file_name): clip_path(drawn, clip.file_name) for clip in record.clips}
     _check_clips(out, wanted, there)
-    for place in sorted(wanted.keys() - there):
-        out.move(wanted[place], place)
-        there.discard(wanted[place])
+    for place, drawn in sorted(wanted.items()):
+        if place != drawn and drawn in there:  # in `place` too there may be one, of a file that has changed since
+            out.move(drawn, place)
+            there.discard(drawn)
     ours = {record.track for record in records}
     for name in sorted(there - wanted.keys()):
         if is_begun(name) or track_of(name.rpartition("/")[2]) in ours:

@@ -9,17 +9,15 @@ from typing import Any, BinaryIO
 import numpy as np
 import soxr
 
+from rapgen.audio.io import audio_stream, open_media
+from rapgen.data.limits import FULL_SCALE, LOWEST_RATE
 from rapgen.data.prepare.records import Unfit
 
 RATE = 44_100
-LOWEST_RATE = 16_000  # what was sampled slower has no hats
 _PIECE = 1 << 16  # samples at a time
-_FULL_SCALE = 0.999
 _LARGEST = 1e6  # of samples that are still taken for sound
 _TRUNCATED = 0.9  # of the length that a header tells
 _GUESSED_LENGTH = ("mp3", "aac")  # formats without a header that tells it
-# What a file may be. Play lists and the like, which would have other files or addresses opened, are not among it.
-_FORMATS = "wav,w64,flac,mp3,ogg,matroska,webm,mov,mp4,m4a,aac,aiff,caf,ac3,eac3,asf,avi,amr,ape,wv,tta,au,mpeg,mpegts"
 
 
 @dataclass(frozen=True)
@@ -41,10 +39,9 @@ def decode(file: BinaryIO, *, max_duration_s: float, start_s: float = 0.0, end_s
     import av
 
     try:
-        with av.open(file, options={"format_whitelist": _FORMATS}, metadata_errors="replace") as container:
-            if not container.streams.audio:
-                raise Unfit("not audio", "it has no audio stream")
-            stream = container.streams.audio[0]
+        with open_media(file) as container:
+            if (stream := audio_stream(container)) is None:
+                raise Unfit("not audio", "it has no audio stream that can be decoded")
             told_s = _told_s(container, stream)
             if told_s is not None:
                 _check_length(min(told_s, end_s or told_s) - start_s, max_duration_s)
@@ -128,8 +125,8 @@ class _Meter:
         peak = np.abs(piece).max()
         if not peak < _LARGEST:
             raise Unfit("samples that are not numbers")
-        if peak >= _FULL_SCALE:
-            for top in (piece >= _FULL_SCALE, piece <= -_FULL_SCALE):
+        if peak >= FULL_SCALE:
+            for top in (piece >= FULL_SCALE, piece <= -FULL_SCALE):
                 self._flat += float((top[:, 1:] & top[:, :-1]).sum()) / len(piece)
         self.samples += piece.shape[1]
         return piece if len(piece) == 2 else np.repeat(piece, 2, 0)

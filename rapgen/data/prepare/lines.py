@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rapgen.audio.metadata import BLANKS, METADATA
+from rapgen.audio.metadata import BLANKS, METADATA, SPLITS
 from rapgen.data.prepare.places import clip_path
-from rapgen.data.prepare.split import SPLITS
 from rapgen.data.prepare.verdicts import read_records
 from rapgen.data.storage import Storage
 

@@ -19,7 +19,8 @@ from rapgen.data.prepare.track import prepare_track, refused
 from rapgen.data.prepare.verdicts import keep_order, read_records, write_json
 from rapgen.data.report import Dropped
 from rapgen.data.storage import Storage
-from rapgen.errors import RapgenError
+from rapgen.errors import RapgenError, RecipeError
+from rapgen.registry import check_node
 
 Report = Callable[[int, int], None]  # (done, total) in tracks
 
@@ -40,11 +41,12 @@ def prepare(
     """
     raw, out = Storage(raw_folder), Storage(out_folder)
     _check_places(raw_folder, out_folder)
+    _check_captioners(settings.captioners)
     listed = list_raw(raw)
     _agree(out, settings)
     done = {record.track: record for record in _recorded(out)}
     tracks, doubles = _unique(listed.tracks, done)
-    order = keep_order(out, [track.name for track in tracks])
+    order = keep_order(out, tracks)
     todo = [track for track in tracks if track.name not in done or done[track.name].size != track.size]
     report(len(tracks) - len(todo), len(tracks))
     jobs = [(raw, out, track, settings) for track in todo]
@@ -60,8 +62,18 @@ def _check_places(raw: str, out: str) -> None:
         raise RapgenError(f"the dataset {out} would lie within {raw}, which is read; choose a folder beside it")
 
 
+def _check_captioners(names: Sequence[str]) -> None:
+    """RecipeError for one that is not there or cannot be built without options, before any work is done."""
+    problems = [problem for name in names for problem in check_node("captioner", {"use": name})[2]]
+    if problems:
+        raise RecipeError("; ".join(problems))
+
+
 def _agree(out: Storage, settings: Settings) -> None:
-    """Keep the settings of a new dataset; RapgenError where one is there that was made by others, or of other files."""
+    """Keep the settings of a new dataset; RapgenError where one is there that was made by others, or of other files.
+
+    Settings by which no track was prepared yet give way to others.
+    """
     wanted = settings.model_dump(mode="json")
     if not out.exists(SETTINGS):
         if not out.is_empty():
@@ -73,11 +85,14 @@ def _agree(out: Storage, settings: Settings) -> None:
         differing = [f"{name} was {found.get(name)!r}, is {value!r}" for name, value in wanted.items()]
     except (ValueError, AttributeError):
         raise RapgenError(f"{out.path(SETTINGS)} is damaged; choose a new folder for the dataset") from None
-    if found != wanted:
+    if found == wanted:
+        return
+    if any(recorded(name for name, _ in out.sizes())):
         differing = [text for text, name in zip(differing, wanted, strict=True) if found.get(name) != wanted[name]]
         raise RapgenError(
             f"{out.root} was prepared otherwise ({'; '.join(differing)}); ask for the same or choose a new folder"
         )
+    write_json(out, SETTINGS, wanted)
 
 
 def _recorded(out: Storage) -> Iterator[Record]:

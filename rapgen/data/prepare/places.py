@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 SETTINGS = ".prepare/settings.json"
 ORDER = ".prepare/order.json"  # tracks as they came
-SPLITS = ".prepare/splits.json"
+ASSIGNED = ".prepare/splits.json"  # the split of each family
 REPORT = "report.html"
 _RECORDS, _PRINTS = ".prepare/tracks/", ".prepare/prints/"
 

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from rapgen.audio.metadata import METADATA
+from rapgen.data.fetch import ANY_PAGE, INFO, RECORDS
 from rapgen.data.prepare.records import Known, Track
 from rapgen.data.report import Dropped
 from rapgen.data.storage import Storage
@@ -16,8 +17,7 @@ from rapgen.errors import PromptError
 from rapgen.groove import TEMPO_MAX_BPM, TEMPO_MIN_BPM, read_groove
 from rapgen.interfaces import Upload
 
-_INFO = ".info.json"
-_NOT_TRACKS = (METADATA, "fetch.jsonl")
+_NOT_TRACKS = (METADATA, RECORDS)
 _UNFINISHED = (".part", ".ytdl", ".tmp")
 _INFO_BYTES = 20_000_000  # more than any real one
 _WORDS = {"title": 500, "description": 10_000, "uploader": 200, "url": 2000}  # characters kept
@@ -39,17 +39,17 @@ def list_raw(raw: Storage) -> Raw:
     drops: list[Dropped] = []
     rows = _read_metadata(raw, sizes, drops)
     tracks: list[Track] = []
-    infos = {name for name in sizes if name.endswith(_INFO)}
+    infos = {name for name in sizes if name.endswith(INFO)}
     for name, size in sizes.items():
         if name in infos or PurePosixPath(name).name in _NOT_TRACKS:
             continue
         if reason := _refuse(name, size):
             drops.append(Dropped(name, reason))
             continue
-        info = str(PurePosixPath(name).with_suffix(_INFO))
+        info = str(PurePosixPath(name).with_suffix(INFO))
         said = _read_info(raw, info, sizes, drops) if info in infos else {}
         tracks += _tracks(name, size or 0, said | rows.pop(name, {}))
-    with_audio = {str(PurePosixPath(track.source).with_suffix(_INFO)) for track in tracks}
+    with_audio = {str(PurePosixPath(track.source).with_suffix(INFO)) for track in tracks}
     drops += (Dropped(name, "metadata without its audio") for name in sorted(infos - with_audio))
     drops += (
         Dropped(name, "metadata without its audio", row["line"]) for name, row in rows.items() if name not in sizes
@@ -89,18 +89,15 @@ def _read_info(raw: Storage, name: str, sizes: Mapping[str, int | None], drops: 
     if (sizes[name] or 0) > _INFO_BYTES:
         drops.append(Dropped(name, "metadata that cannot be read", f"over {_INFO_BYTES} bytes"))
         return {}
-    try:
-        return _parse(raw.read(name), name, drops)
-    except OSError as error:
-        drops.append(Dropped(name, "metadata that cannot be read", error.strerror or ""))
-        return {}
+    content = _read(raw, name, sizes, drops)
+    return {} if content is None else _parse(content, name, drops)
 
 
 def _read_metadata(raw: Storage, sizes: Mapping[str, int | None], drops: list[Dropped]) -> dict[str, dict[str, Any]]:
     """Lines of all `metadata.jsonl`, by the file they speak of."""
     rows: dict[str, dict[str, Any]] = {}
     for path in (name for name in sizes if PurePosixPath(name).name == METADATA):
-        for number, line in enumerate(raw.read(path).splitlines(), start=1):
+        for number, line in enumerate((_read(raw, path, sizes, drops) or b"").splitlines(), start=1):
             where = f"{path} line {number}"
             if not line.strip() or not (row := _parse(line, where, drops)):
                 continue
@@ -113,6 +110,18 @@ def _read_metadata(raw: Storage, sizes: Mapping[str, int | None], drops: list[Dr
                 continue
             rows[name] = row | {"line": where}
     return rows
+
+
+def _read(raw: Storage, name: str, sizes: Mapping[str, int | None], drops: list[Dropped]) -> bytes | None:
+    """A file of metadata; None, which is told, where it cannot be read."""
+    why = "not a regular file"  # a pipe would have us wait for ever
+    if sizes[name] is not None:
+        try:
+            return raw.read(name)
+        except OSError as error:
+            why = error.strerror or str(error)
+    drops.append(Dropped(name, "metadata that cannot be read", why))
+    return None
 
 
 def _parse(content: bytes, where: str, drops: list[Dropped]) -> dict[str, Any]:
@@ -134,7 +143,10 @@ def _known(name: str, said: Mapping[str, Any]) -> Known:
     words = {key: clean(given.get(key, said.get(key)), characters) for key, characters in _WORDS.items()}
     captions = [said.get("text"), said.get("caption"), *_list(said.get("captions"))]
     site = clean(said.get("extractor_key") or said.get("extractor"), 100)
-    stated = clean(str(said.get("id") or ""), 500)
+    given_id = said.get("id")
+    stated = clean(str(given_id), 500) if isinstance(given_id, str | int) else ""
+    if site.lower() in ANY_PAGE:
+        stated = stated and f"{words['url'] or name}/{stated}"
     return Known(
         id=f"{site}:{stated}" if stated else name,
         upload=Upload(tags=tuple(filter(None, _texts(said.get("tags"))))[:_TAGS], **words),

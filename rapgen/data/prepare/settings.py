@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FORMAT = 1  # of records and datasets
+FORMAT = 1  # of records
 
 
 class Settings(BaseModel):

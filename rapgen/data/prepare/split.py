@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
-SPLITS = ("train", "valid", "test")
 _SHARES = {"valid": 0.02, "test": 0.02}  # the rest is for training
 
 

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from rapgen.audio.metadata import SPLITS
 from rapgen.data.balance import balance
 from rapgen.data.prepare.places import clip_path
 from rapgen.data.prepare.records import PreparedClip, Record
-from rapgen.data.prepare.split import SPLITS
 from rapgen.data.prepare.verdicts import Verdicts
 from rapgen.data.report import ClipFacts, Dropped, Listen, Step
 
@@ -73,9 +73,13 @@ def clip_facts(kept: Sequence[Record]) -> dict[str, ClipFacts]:
 
 
 def listen_to(kept: Sequence[Record], verdicts: Verdicts) -> tuple[Listen, ...]:
-    """A clip, from the middle, of each of a few tracks that are spread over all."""
-    chosen = (kept[number * len(kept) // _LISTEN] for number in range(_LISTEN)) if len(kept) > _LISTEN else kept
-    return tuple(_listen(record, record.clips[len(record.clips) // 2], verdicts) for record in chosen)
+    """A few clips that are spread over all: from the middle of tracks, or more of a track where there are few."""
+    if len(kept) >= _LISTEN:
+        pairs = [(record, record.clips[len(record.clips) // 2]) for record in kept]
+    else:
+        pairs = [(record, clip) for record in kept for clip in record.clips]
+    count = min(_LISTEN, len(pairs))
+    return tuple(_listen(*pairs[number * len(pairs) // count], verdicts) for number in range(count))
 
 
 def _listen(record: Record, clip: PreparedClip, verdicts: Verdicts) -> Listen:

@@ -15,6 +15,7 @@ from rapgen.audio.key import KeyEstimate, estimate_key
 from rapgen.audio.metadata import make_row
 from rapgen.audio.rhythm import Rhythm, track_rhythm
 from rapgen.data.duplicates import fingerprint
+from rapgen.data.limits import CLIPPED, SILENT
 from rapgen.data.prepare.decode import RATE, Decoded, decode
 from rapgen.data.prepare.facts import annotate, is_sure, read_known
 from rapgen.data.prepare.level import level_to, sounding
@@ -29,9 +30,7 @@ from rapgen.errors import RapgenError
 from rapgen.interfaces import Captioner, Clip
 from rapgen.registry import build
 
-_CLIPPED = 0.02  # of the samples: a track that was recorded far too loud
 _LITTLE_VOICE = 0.1  # of a clip: what a producer's tag takes
-_SILENT_CLIP = 1e-3  # root mean square
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def _prepare(raw: Storage, out: Storage, track: Track, settings: Settings) -> Re
     section_s = track.known.start_s or 0.0
     with raw.open(track.source) as file:
         decoded = decode(file, max_duration_s=settings.max_duration_s, start_s=section_s, end_s=track.known.end_s)
-    if decoded.clipped > _CLIPPED:
+    if decoded.clipped > CLIPPED:
         raise Unfit("clipped", f"{decoded.clipped:.1%} of its samples")
     sounds = sounding(decoded.audio, RATE)
     audio = decoded.audio[:, sounds]
@@ -134,7 +133,7 @@ def _cuts(duration_s: float, rhythm: Rhythm, segment_s: float) -> list[Cut]:
 
 def _refuse(part: np.ndarray, cut: Cut, heard: _Heard, settings: Settings) -> str | None:
     """Why a clip is not kept."""
-    if np.sqrt(np.square(part).mean()) < _SILENT_CLIP:
+    if np.sqrt(np.square(part).mean()) < SILENT:
         return "silent"
     if settings.vocals != "drop":
         return None

@@ -6,14 +6,16 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from rapgen.data.duplicates import find_duplicates
-from rapgen.data.prepare.places import ORDER, SPLITS, print_path, record_path
-from rapgen.data.prepare.records import Record
+from rapgen.data.prepare.places import ASSIGNED, ORDER, print_path, record_path
+from rapgen.data.prepare.records import Record, Track
 from rapgen.data.prepare.split import assign_splits
 from rapgen.data.storage import Storage
+from rapgen.errors import RapgenError
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,10 @@ def judge(out: Storage, records: Sequence[Record], seed: int) -> Verdicts:
     prints = [np.load(io.BytesIO(out.read(print_path(name))), allow_pickle=False) for name in names]
     found = zip(names, find_duplicates(prints), strict=True)
     copies = {name: names[original] for name, original in found if original is not None}
-    before = json.loads(out.read(SPLITS)) if out.exists(SPLITS) else {}
+    before = _read_json(out, ASSIGNED) if out.exists(ASSIGNED) else {}
     kept = {name: family for name, family in families.items() if name not in copies}
     splits = assign_splits(dict.fromkeys(kept.values()), before, seed)
-    write_json(out, SPLITS, splits)
+    write_json(out, ASSIGNED, splits)
     return Verdicts(copies, {name: splits[family] for name, family in kept.items()})
 
 
@@ -47,13 +49,30 @@ def read_records(out: Storage, tracks: Sequence[str]) -> Iterator[Record]:
         yield Record.model_validate_json(out.read(record_path(track)))
 
 
-def keep_order(out: Storage, found: Sequence[str]) -> list[str]:
-    """All tracks that were ever found in RAW, new ones last by name; the order is kept from now on."""
-    known = json.loads(out.read(ORDER)) if out.exists(ORDER) else []
-    new = sorted(set(found).difference(known))
-    if new:
-        write_json(out, ORDER, known + new)
-    return known + new
+def keep_order(out: Storage, found: Sequence[Track]) -> list[str]:
+    """Names of all tracks that were ever found in RAW; the order is kept from now on.
+
+    Of copies the first is kept. So new ones come last, of them those that words came with first, then the larger.
+    """
+    known = _read_json(out, ORDER) if out.exists(ORDER) else []
+    there = set(known)
+    new = sorted((track for track in found if track.name not in there), key=_rank)
+    names = [track.name for track in new]
+    if names:
+        write_json(out, ORDER, known + names)
+    return known + names
+
+
+def _rank(track: Track) -> tuple[bool, int, str]:
+    has_words = bool(track.known.captions or track.known.upload.url or track.known.upload.tags)
+    return not has_words, -track.size, track.name
+
+
+def _read_json(out: Storage, name: str) -> Any:
+    try:
+        return json.loads(out.read(name))
+    except ValueError:
+        raise RapgenError(f"{out.path(name)} is damaged; choose a new folder for the dataset") from None
 
 
 def write_json(out: Storage, name: str, content: object) -> None:
