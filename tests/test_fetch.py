@@ -422,7 +422,13 @@ def test_a_run_that_was_stopped_goes_on(site: Site, tmp_path: Path, how: signal.
     site.pages |= dict.fromkeys(paths, slow)
     listed, out = tmp_path / "urls.txt", tmp_path / "raw"
     listed.write_text("\n".join(map(site.url, paths)))
-    first = subprocess.Popen(command(listed, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    first = subprocess.Popen(
+        command(listed, out),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which jobs in the background ignore
+    )
     while len(audio(out) if out.exists() else ()) < 10:
         assert first.poll() is None, first.communicate()
         time.sleep(0.01)
