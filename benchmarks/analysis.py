@@ -47,6 +47,8 @@ class Heard:
 
 @dataclass
 class Recording:
+    """A recording and what is true of it."""
+
     name: str
     kind: str
     audio: np.ndarray
@@ -55,6 +57,7 @@ class Recording:
 
 
 def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=200, help="of beatmaker")
     parser.add_argument("--duration", type=float, default=30.0, help="of each, in seconds")

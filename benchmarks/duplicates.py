@@ -41,12 +41,15 @@ Copy = Callable[[np.ndarray, int, np.random.Generator], tuple[np.ndarray, int]]
 
 @dataclass(frozen=True)
 class Track:
+    """A print, of a beat or of a copy of one."""
+
     beat: str  # copies of one another have the same
     kind: str
     print: np.ndarray
 
 
 def main() -> None:
+    """Make beats and copies, look for copies, and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--beats", type=int, default=200)
     parser.add_argument("--duration", type=float, default=60.0, help="of each, in seconds")
@@ -133,6 +136,7 @@ def at_tempo_and_key(mono: np.ndarray, clip: Clip, like: Clip) -> np.ndarray:
 
 
 def encoded(mono: np.ndarray, rate: int, _: np.random.Generator, *, codec: str) -> tuple[np.ndarray, int]:
+    """Through a lossy codec and back."""
     name, suffix, to_rate = CODECS[codec]
     pcm = np.round(np.clip(resample(mono[None], rate, to_rate), -1, 1) * 32767).astype(np.int16)
     with tempfile.TemporaryDirectory() as folder:

@@ -50,6 +50,7 @@ PROGRAMS = (0, 4, 19, 24, 48)  # piano, electric piano, organ, guitar, strings
 
 
 def main() -> None:
+    """Write recordings and `truths.jsonl` to a folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--share", type=Path, default=SHARE, help="where the Debian packages' files are")
@@ -65,6 +66,7 @@ def main() -> None:
 
 
 def songs(share: Path) -> Iterator[tuple[str, np.ndarray, dict[str, Any]]]:
+    """Songs that are MIDI files, rendered: tempo, beats and, where the file tells it, key."""
     files = {path.stem: path.read_bytes() for path in sorted(share.glob("games/openttd/baseset/openmsx/*.mid"))}
     for wad in sorted(share.glob("games/doom/freedoom[12].wad")):
         files |= {f"{wad.stem}-{name}": data for name, data in _lumps(wad.read_bytes()) if data[:4] == b"MThd"}
@@ -105,6 +107,7 @@ def _key(midi: mido.MidiFile) -> dict[str, str]:
 
 
 def loops(share: Path) -> Iterator[tuple[str, np.ndarray, dict[str, Any]]]:
+    """Sonic Pi's loops, over and over: their beats are counted by name."""
     for name, beats in LOOP_BEATS.items():
         loop, rate = soundfile.read(share / f"sonic-pi/samples/loop_{name}.flac", always_2d=True)
         period_s = len(loop) / rate / beats
@@ -116,6 +119,7 @@ def loops(share: Path) -> Iterator[tuple[str, np.ndarray, dict[str, Any]]]:
 
 
 def projects(share: Path) -> Iterator[tuple[str, np.ndarray, dict[str, Any]]]:
+    """Demo songs of Hydrogen and LMMS, rendered by them: the project tells the tempo."""
     quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "timeout": 240}
     quiet["env"] = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
     for path in sorted(share.glob("hydrogen/data/demo_songs/*.h2song")) + sorted(share.glob("lmms/projects/*/*.mmpz")):
@@ -137,6 +141,7 @@ def projects(share: Path) -> Iterator[tuple[str, np.ndarray, dict[str, Any]]]:
 
 
 def scores(share: Path) -> Iterator[tuple[str, np.ndarray, dict[str, Any]]]:
+    """Bach's chorales, rendered: the score tells the key."""
     from music21 import converter, corpus
 
     rng = np.random.default_rng(0)

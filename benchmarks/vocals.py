@@ -30,6 +30,7 @@ SPEAKERS = ("en-us", "en-us+m3", "en-us+f3", "en-gb+m7", "en-us+f2", "en-us+m1")
 
 
 def main() -> None:
+    """Look for voices in beats, with and without them, and take them out; print how well."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--beats", type=int, default=200)
     parser.add_argument("--voiced", type=int, default=40, help="of them, with a voice at each level")
