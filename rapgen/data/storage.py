@@ -58,7 +58,15 @@ class Storage:
         return is_file(self.path(name))
 
     def move(self, name: str, to: str) -> None:
-        """Give a file another name, in place of whatever has it."""
+        """Give a file another name, in place of whatever has it; RapgenError where the place does not take it."""
+        source, target = self.path(name), self.path(to)
+        if not is_remote(self._folder):
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                source.replace(target)
+            except OSError as error:
+                raise RapgenError(f"cannot write {target}: {error.strerror}; choose another place") from None
+            return
         self.write(to, self.read(name))
         self.remove(name)
 
