@@ -9,27 +9,18 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from rapgen.data.balance import shares
 from rapgen.data.report.charts import Chart, balanced, histogram, keys, names, steps
 from rapgen.data.report.facts import Dropped, ReportFacts
-from rapgen.files import atomic
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 _MAX_CHARS = 300  # of what others wrote
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")  # control characters
-
-
-def write_report(path: Path, facts: ReportFacts) -> None:
-    """Write the page to `path`, atomically; RapgenError where it cannot be written."""
-    page = render_report(facts)
-    with atomic(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
 
 
 def render_report(facts: ReportFacts) -> str:
