@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from rapgen import __version__
+from rapgen.audio.wav import WavWriter
 from rapgen.errors import AudioError
 from rapgen.files import atomic
 from rapgen.paths import as_path, is_file, local_copy
@@ -92,30 +92,8 @@ def write_wav(
 
     The file's information names rapgen and, as its copyright, the licences of the weights it was made with, by part.
     """
-    if not np.isfinite(audio).all():
-        raise AudioError(f"cannot write {path}: it has samples that are not numbers; the model has diverged")
-    with atomic(Path(path)) as temporary:
-        try:
-            with soundfile.SoundFile(temporary, "w", sample_rate, len(audio), format="WAV", subtype="PCM_16") as file:
-                file.software = f"rapgen {__version__}"
-                if licences:
-                    told = "; ".join(f"{part}: {licence}" for part, licence in licences.items())
-                    file.copyright = f"made with weights of others, {told}"
-                file.write(to_pcm16(audio).T)
-        except soundfile.LibsndfileError as error:
-            raise AudioError(
-                f"cannot write {path}: {error.error_string}; free some space or choose another place"
-            ) from None
-
-
-def to_pcm16(audio: np.ndarray) -> np.ndarray:
-    """f32 within -1 .. 1 -> int16; what is outside is clipped."""
-    return np.round(np.clip(audio, -1, 1) * 32767).astype(np.int16)
-
-
-def from_pcm16(pcm: np.ndarray) -> np.ndarray:
-    """int16 -> f32 within -1 .. 1."""
-    return pcm.astype(np.float32) / 32767
+    with atomic(Path(path)) as temporary, temporary.open("wb") as file:
+        WavWriter(file, channels=len(audio), sample_rate=sample_rate, licences=licences).write(audio)
 
 
 def resample(audio: np.ndarray, rate: int, to_rate: int) -> np.ndarray:

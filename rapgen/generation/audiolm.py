@@ -73,30 +73,35 @@ class AudioLM:
 
     @torch.inference_mode()
     def play(self, blocks: Iterator[Tensor]) -> Iterator[Tensor]:
-        """Codec tokens in blocks -> audio f32 [B, C, n * hop], each segment once its right context is known."""
-        right = self.codec.context_frames[1]
+        """Codec tokens in blocks -> audio f32 [B, C, n * hop], each segment once its right context is known.
+
+        Holds no more tokens than what is still to be played needs on its left.
+        """
+        left, right = self.codec.context_frames
+        hop = self.codec.spec.hop_length
         codes: Tensor | None = None
-        played = 0
+        first = played = 0  # the frame that `codes` begin with, and the one to play next
+
+        def decode(end: int) -> Tensor:
+            assert codes is not None
+            audio: Tensor = self.codec.decode(codes[:, : end + right - first])
+            return audio[..., (played - first) * hop : (end - first) * hop]
+
         for block in blocks:
             codes = block if codes is None else torch.cat([codes, block], 1)
-            ready = self._segments(codes.shape[1] - right)
+            ready = self._segments(first + codes.shape[1] - right)
             if ready > played:
-                yield self._decode(codes, played, ready)
+                yield decode(ready)
                 played = ready
-        if codes is not None and codes.shape[1] > played:
-            yield self._decode(codes, played, codes.shape[1])
+                kept = self._segments(played - left)
+                first, codes = kept, codes[:, kept - first :]
+        if codes is not None and first + codes.shape[1] > played:
+            yield decode(first + codes.shape[1])
 
     def _segments(self, frames: int) -> int:
         """The frames of whole segments among the first `frames`."""
         segment = getattr(self.codec, "segment_frames", 1)
         return max(0, frames) // segment * segment
-
-    def _decode(self, codes: Tensor, start: int, end: int) -> Tensor:
-        left, right = self.codec.context_frames
-        hop = self.codec.spec.hop_length
-        first = self._segments(start - left)
-        audio: Tensor = self.codec.decode(codes[:, first : end + right])
-        return audio[..., (start - first) * hop : (end - first) * hop]
 
     @torch.inference_mode()
     def tokenize(self, audio: Tensor) -> Opening:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rapgen.audio.io import fit_channels, from_pcm16, resample, to_pcm16
+from rapgen.audio.io import fit_channels, resample
+from rapgen.audio.wav import from_pcm16, to_pcm16
 from rapgen.data.engine import run_jobs
 from rapgen.errors import MismatchError, RapgenError
 from rapgen.interfaces import LEAD, Clip, ClipRef

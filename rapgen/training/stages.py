@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rapgen.audio.io import from_pcm16
+from rapgen.audio.wav import from_pcm16
 from rapgen.checkpoint import find_model, is_bundle, latest_checkpoint, read_meta, stage_weights
 from rapgen.errors import MismatchError, PluginError
 from rapgen.identities import Parts, compare_all, full, untrained

@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import soundfile
 
-from rapgen.audio.io import to_pcm16
+from rapgen.audio.wav import to_pcm16
 from rapgen.audio.key import KeyEstimate, estimate_key
 from rapgen.audio.metadata import make_row
 from rapgen.audio.rhythm import Rhythm, track_rhythm
