@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from rapgen.audio.wav import WavWriter
+from rapgen.audio.wav import WavFormat, WavWriter
 from rapgen.errors import AudioError
 from rapgen.files import atomic
 from rapgen.paths import as_path, is_file, local_copy
@@ -93,7 +93,7 @@ def write_wav(
     The file's information names rapgen and, as its copyright, the licences of the weights it was made with, by part.
     """
     with atomic(Path(path)) as temporary, temporary.open("wb") as file:
-        WavWriter(file, channels=len(audio), sample_rate=sample_rate, licences=licences).write(audio)
+        WavWriter(file, WavFormat(len(audio), sample_rate, licences or {})).write(audio)
 
 
 def resample(audio: np.ndarray, rate: int, to_rate: int) -> np.ndarray:

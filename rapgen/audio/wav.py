@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +17,15 @@ from rapgen import __version__
 from rapgen.errors import AudioError
 
 
+@dataclass(frozen=True)
+class WavFormat:
+    """What a WAV says of its samples."""
+
+    channels: int
+    sample_rate: int  # Hz
+    licences: Mapping[str, str] = field(default_factory=dict)  # of weights that somebody else made, by part
+
+
 class WavWriter:
     """Writes f32 [C, S] to an open file, piece by piece.
 
@@ -23,17 +33,9 @@ class WavWriter:
     and the file is never gone back in, as a pipe demands.
     """
 
-    def __init__(
-        self,
-        file: BinaryIO,
-        *,
-        channels: int,
-        sample_rate: int,
-        licences: Mapping[str, str] | None = None,
-        num_samples: int | None = None,
-    ) -> None:
-        self._file, self._frame_bytes, self._sample_rate = file, 2 * channels, sample_rate
-        self._header = _header(channels, sample_rate, licences or {})
+    def __init__(self, file: BinaryIO, form: WavFormat, *, num_samples: int | None = None) -> None:
+        self._file, self._form, self._frame_bytes = file, form, 2 * form.channels
+        self._header = _header(form)
         self._grows = num_samples is None
         self._bytes = 0
         self._put(self._header_of(self._frame_bytes * (num_samples or 0)))
@@ -41,7 +43,7 @@ class WavWriter:
     @property
     def duration_s(self) -> float:
         """How much is written."""
-        return self._bytes / self._frame_bytes / self._sample_rate
+        return self._bytes / self._frame_bytes / self._form.sample_rate
 
     def write(self, audio: np.ndarray) -> None:
         """Add f32 [C, S]. Raises AudioError for samples that are no numbers, OSError where the file takes no more."""
@@ -68,9 +70,7 @@ class WavWriter:
 
 
 @contextmanager
-def growing_wav(
-    path: Path, *, channels: int, sample_rate: int, licences: Mapping[str, str] | None = None
-) -> Iterator[WavWriter]:
+def growing_wav(path: Path, form: WavFormat) -> Iterator[WavWriter]:
     """A file written in its place as its samples come; what was there is gone, what has come stays, whatever happens.
 
     Raises AudioError, which says how much there is, where the disk takes no more or the audio is none.
@@ -78,7 +78,7 @@ def growing_wav(
     writer: WavWriter | None = None
     try:
         with path.open("wb", buffering=0) as file:
-            writer = WavWriter(file, channels=channels, sample_rate=sample_rate, licences=licences)
+            writer = WavWriter(file, form)
             yield writer
     except OSError as error:
         held = f"; it holds {writer.duration_s:.1f} s" if writer else ""
@@ -87,18 +87,19 @@ def growing_wav(
         ) from None
 
 
-def _header(channels: int, sample_rate: int, licences: Mapping[str, str]) -> bytes:
+def _header(form: WavFormat) -> bytes:
     """A WAV without samples, as libsndfile makes it."""
     content = io.BytesIO()
     try:
-        with soundfile.SoundFile(content, "w", sample_rate, channels, format="WAV", subtype="PCM_16") as file:
+        with soundfile.SoundFile(content, "w", form.sample_rate, form.channels, format="WAV", subtype="PCM_16") as file:
             file.software = f"rapgen {__version__}"
-            if licences:
-                told = "; ".join(f"{part}: {licence}" for part, licence in licences.items())
+            if form.licences:
+                told = "; ".join(f"{part}: {licence}" for part, licence in form.licences.items())
                 file.copyright = f"made with weights of others, {told}"
     except soundfile.LibsndfileError as error:
         raise AudioError(
-            f"cannot write a WAV of {channels} channels at {sample_rate} Hz: {error.error_string}; use another codec"
+            f"cannot write a WAV of {form.channels} channels at {form.sample_rate} Hz: {error.error_string}; "
+            "use another codec"
         ) from None
     return content.getvalue()
 

@@ -1,11 +1,9 @@
-"""`rapgen generate`: prompts to WAV files."""
+"""`rapgen generate`: prompts to WAV files, to a pipe or to the loudspeaker."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, fields
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,11 +11,12 @@ import typer
 
 from rapgen.cli.files import check_output
 from rapgen.cli.options import DeviceOption, ModelOption, check_device
+from rapgen.cli.takes import STDOUT, bar, check_stream, save, stream
 from rapgen.errors import PromptError
 
 if TYPE_CHECKING:
-    from rapgen.generation.musiclm import Beat, MusicLM
-    from rapgen.interfaces import Clip, Melody
+    from rapgen.generation.musiclm import MusicLM
+    from rapgen.generation.wishes import Wishes
 
 AT_ONCE = 4  # beats in a batch: the memory stays bounded however many are asked for
 
@@ -26,8 +25,16 @@ def generate(
     prompt: Annotated[str | None, typer.Argument(help="What you want to hear.", show_default=False)] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="WAV file; a folder with --prompts.", show_default="out.wav or out/"),
+        typer.Option(
+            "--output",
+            "-o",
+            help="WAV file; a folder with --prompts; - is stdout, as it is made.",
+            show_default="out.wav or out/",
+        ),
     ] = None,
+    is_streamed: Annotated[
+        bool, typer.Option("--stream", help="Write the file as it is made; without -o, play it as it is made.")
+    ] = False,
     prompts: Annotated[
         Path | None, typer.Option(help="File of prompts, one a line; blank lines and # comments are skipped.")
     ] = None,
@@ -59,57 +66,52 @@ def generate(
     rapgen generate "boom bap, 90 bpm" -o out.wav
     rapgen generate "trap, F# minor" --bars 8 --num 3 --seed 7
     rapgen generate --prompts prompts.txt -o beats --json
+    rapgen generate "lo-fi, 80 bpm" --duration 60 --stream
+    rapgen generate "lo-fi, 80 bpm" -o - | ffplay -
     rapgen generate "trap, 140 bpm" --melody hum.wav --model runs/melody
     rapgen generate "trap, 140 bpm" --like reference.mp3 --like-weight 0.5
     """
     lines = _prompts(prompt, prompts)
     paths = _paths(output, is_folder=prompts is not None, count=len(lines), num=num)
-    _check(lines, paths[0], duration, bars, negative, continue_from)
+    is_streamed = is_streamed or output == STDOUT  # a pipe takes what comes, or nothing
+    if is_streamed:
+        check_stream(output, num=num, is_folder=prompts is not None)
+    else:
+        check_output(paths[0])
     if transpose and melody is None:
         raise PromptError("--transpose moves a tune; give one with --melody")
     if like_weight != 1 and like is None:
         raise PromptError("--like-weight weighs a reference against the words; give one with --like")
 
-    asked = {
-        "duration_s": duration,
-        "bars": bars,
-        "seed": seed,
-        "negative": negative,
-        "guidance_scale": guidance,
-        "temperature": temperature,
-        "top_k": top_k,
-        "continue_from": continue_from,
-        "melody": None if melody is None else _read_melody(melody),
-        "transpose": transpose,
-        "like": None if like is None else _read_clip(like),
-        "like_weight": like_weight,
-    }
-
-    from rapgen.generation.musiclm import MusicLM
-    from rapgen.identities import licences
-
-    lm = MusicLM.load(model, device=check_device(device))
-    facts = _make(lm, lines, num, paths, asked)
-    if as_json:
-        shas = {key: part.identity().state_sha256 for key, part in sorted(lm.parts.items())}
-        model_facts = {"name": lm.recipe.name, "parts_sha256": shas, "licences": licences(lm.parts)}
-        rows = [{**row, "model": model_facts} for row in facts]
-        typer.echo(json.dumps(rows if len(rows) > 1 or prompts else rows[0], indent=2))
-    else:
-        typer.echo("\n".join(map(_line, facts)))
-
-
-def _read_melody(path: Path) -> Melody:
-    from rapgen.audio.melody import read_melody
-
-    return read_melody(path)
-
-
-def _read_clip(path: Path) -> Clip:
     from rapgen.audio.io import read_audio
+    from rapgen.audio.melody import read_melody
+    from rapgen.generation.wishes import Wishes
     from rapgen.interfaces import Clip
 
-    return Clip(*read_audio(path))
+    if continue_from is not None:
+        read_audio(continue_from)
+    wishes = Wishes(
+        duration_s=duration,
+        bars=bars,
+        seed=seed,
+        negative=negative,
+        guidance_scale=guidance,
+        temperature=temperature,
+        top_k=top_k,
+        continue_from=continue_from,
+        melody=None if melody is None else read_melody(melody),
+        transpose=transpose,
+        like=None if like is None else Clip(*read_audio(like)),
+        like_weight=like_weight,
+    )
+    wishes.prompts(lines)  # what makes no sense is told before a model is loaded
+
+    from rapgen.generation.musiclm import MusicLM
+
+    lm = MusicLM.load(model, device=check_device(device))
+    rows = _stream(lm, lines, output, wishes) if is_streamed else _make(lm, lines, num, paths, wishes)
+    told = _json(lm, rows, is_list=len(rows) > 1 or prompts is not None) if as_json else _lines(rows)
+    typer.echo(told, err=output == STDOUT)
 
 
 def _prompts(prompt: str | None, file: Path | None) -> list[str]:
@@ -140,47 +142,35 @@ def _paths(output: Path | None, *, is_folder: bool, count: int, num: int) -> lis
     return [file.with_name(f"{file.stem}-{n}{file.suffix}") for file in files for n in range(1, num + 1)]
 
 
-def _check(
-    lines: list[str],
-    path: Path,
-    duration_s: float | None,
-    bars: int | None,
-    negative: str | None,
-    continue_from: Path | None,
-) -> None:
-    """Find out what cannot be done before the model is loaded."""
-    from rapgen.generation.prompts import check_length, check_text
-    from rapgen.groove import read_groove
+def _stream(lm: MusicLM, lines: list[str], output: Path | None, wishes: Wishes) -> list[dict[str, Any]]:
+    """Make one beat where it can be heard; what is to be told of it."""
+    from rapgen.cli.beats import facts
 
-    check_length(duration_s, bars)
-    for line in lines:
-        read_groove(line)
-    if negative is not None:
-        check_text(negative, "the negative prompt")
-    check_output(path)
-    if continue_from is not None:
-        from rapgen.audio.io import read_audio
-
-        read_audio(continue_from)
+    with bar(1) as report:
+        take = lm.begin(lines, wishes)
+        stream(take, output, report)
+    return [facts(take, 0, None if output is None else str(output), wishes)]
 
 
-def _make(lm: MusicLM, lines: list[str], num: int, paths: list[Path], asked: dict[str, Any]) -> list[dict[str, Any]]:
-    """Generate and save all beats, a few at once; what is to be told of each."""
-    facts: list[dict[str, Any]] = []
-    with _bar(len(paths)) as report:
+def _make(lm: MusicLM, lines: list[str], num: int, paths: list[Path], wishes: Wishes) -> list[dict[str, Any]]:
+    """Make and save all beats, a few at once; what is to be told of each."""
+    from rapgen.cli.beats import facts
+
+    rows: list[dict[str, Any]] = []
+    with bar(len(paths)) as report:
         for texts, items in _batches(lines, num):
+            take = lm.begin(texts, wishes, items=items)
+            done, here = len(rows), paths[len(rows) : len(rows) + len(take.pieces)]
 
-            def progress(
-                made_s: float, all_s: float, done: int = len(facts), count: int = len(texts) * len(items)
-            ) -> None:
-                report(done + count * made_s / all_s)
+            def told(share: float, done: int = done, count: int = len(here)) -> None:
+                report(done + count * share)
 
-            beats = lm.generate(texts, num=len(items), first_item=items.start, progress=progress, **asked)
-            for beat in beats:
-                path = paths[len(facts)]
-                beat.save(path)
-                facts.append(_facts(beat, path, asked["melody"], transpose=asked["transpose"]))
-    return facts
+            try:
+                save(take, here, told)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(f"stopped; {done} of {len(paths)} beats are made") from None
+            rows += [facts(take, n, str(path), wishes) for n, path in enumerate(here)]
+    return rows
 
 
 def _batches(lines: list[str], num: int) -> Iterator[tuple[list[str], range]]:
@@ -192,53 +182,16 @@ def _batches(lines: list[str], num: int) -> Iterator[tuple[list[str], range]]:
             yield lines[start : start + lines_at_once], range(first, min(first + items_at_once, num))
 
 
-@contextmanager
-def _bar(count: int) -> Iterator[Callable[[float], None]]:
-    """A bar on stderr; it is told how many of `count` beats are made."""
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+def _json(lm: MusicLM, rows: list[dict[str, Any]], *, is_list: bool) -> str:
+    from rapgen.identities import licences
 
-    from rapgen.cli.progress import Rate, console
-
-    columns = (TextColumn("generating"), BarColumn(), TaskProgressColumn(), Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=console(), transient=True, disable=not console().is_terminal) as progress:
-        task = progress.add_task("generating", total=count)
-        yield lambda done: progress.update(task, completed=done)
+    shas = {key: part.identity().state_sha256 for key, part in sorted(lm.parts.items())}
+    model = {"name": lm.recipe.name, "parts_sha256": shas, "licences": licences(lm.parts)}
+    told = [{**row, "model": model} for row in rows]
+    return json.dumps(told if is_list else told[0], indent=2)
 
 
-def _facts(beat: Beat, path: Path, melody: Melody | None, *, transpose: bool) -> dict[str, Any]:
-    """What is told of a beat, ready for JSON."""
-    from rapgen.generation.melody import fill_groove
-    from rapgen.generation.prompts import DEFAULT_BARS
-    from rapgen.groove import read_groove
+def _lines(rows: list[dict[str, Any]]) -> str:
+    from rapgen.cli.beats import line
 
-    prompt, asked = beat.prompt, read_groove(beat.prompt.text)
-    if melody is not None:  # what it says is not drawn
-        asked = fill_groove(asked, melody, transpose=transpose)
-    groove = asdict(prompt.groove)
-    return {
-        "path": str(path),
-        "prompt": prompt.text,
-        "seed": prompt.seed,
-        "item": beat.item,
-        **groove,
-        "melody_notes": None if prompt.melody is None else len(prompt.melody.notes),
-        "bars": groove["bars"] or (DEFAULT_BARS if prompt.duration_s is None else None),
-        "drawn": [k for k in ("style", "tempo_bpm", "key", "feel") if groove[k] is not None and not getattr(asked, k)],
-        "duration_s": round(beat.audio.shape[1] / beat.sample_rate, 6),
-        "sample_rate": beat.sample_rate,
-        "tokens_per_s": round(beat.tokens_per_s, 3),
-        "real_time_factor": round(beat.real_time_factor, 3),
-    }
-
-
-def _line(row: dict[str, Any]) -> str:
-    """ "out.wav: trap, 142 bpm, F# minor (tempo and key drawn); 6.8 s, 812 tokens/s, 5.3 x real time" """
-    from rapgen.groove import describe
-    from rapgen.interfaces import Groove
-
-    groove = Groove(**{f.name: row[f.name] for f in fields(Groove)})
-    drawn = [name.removesuffix("_bpm") for name in row["drawn"]]
-    told = " and ".join(filter(None, (", ".join(drawn[:-1]), *drawn[-1:])))
-    speed = f"{row['tokens_per_s']:.0f} tokens/s, {row['real_time_factor']:.1f} x real time"
-    what = f"{describe(groove) or row['prompt']}{f' ({told} drawn)' if told else ''}"
-    return f"{row['path']}: {what}; {row['duration_s']:.1f} s, {speed}"
+    return "\n".join(map(line, rows))

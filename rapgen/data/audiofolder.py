@@ -18,8 +18,8 @@ from urllib.parse import quote
 import numpy as np
 import soundfile
 
-from rapgen.audio.wav import to_pcm16
 from rapgen.audio.metadata import METADATA, Row, make_row
+from rapgen.audio.wav import to_pcm16
 from rapgen.errors import AudioError, RapgenError
 from rapgen.files import atomic, write_json
 from rapgen.interfaces import Clip, ClipRef

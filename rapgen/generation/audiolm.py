@@ -71,7 +71,6 @@ class AudioLM:
             stages.advance(end)
             yield stages.codes(start, end)
 
-    @torch.inference_mode()
     def play(self, blocks: Iterator[Tensor]) -> Iterator[Tensor]:
         """Codec tokens in blocks -> audio f32 [B, C, n * hop], each segment once its right context is known.
 
@@ -82,6 +81,7 @@ class AudioLM:
         codes: Tensor | None = None
         first = played = 0  # the frame that `codes` begin with, and the one to play next
 
+        @torch.inference_mode()
         def decode(end: int) -> Tensor:
             assert codes is not None
             audio: Tensor = self.codec.decode(codes[:, : end + right - first])

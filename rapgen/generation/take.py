@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rapgen.audio.io import write_wav
+from rapgen.audio.wav import WavFormat
 from rapgen.errors import PromptError
 from rapgen.generation.audiolm import AudioLM, Opening, Piece
 from rapgen.generation.prompts import length_samples
@@ -48,8 +49,7 @@ class Take:
         self._lm, self._sampling, self._opening = lm, sampling, opening
         self.pieces = pieces
         self.sample_rate: int = lm.codec.spec.sample_rate
-        self.channels: int = lm.codec.channels
-        self.licences = licences(lm.parts)
+        self.form = WavFormat(lm.codec.channels, self.sample_rate, licences(lm.parts))
         self.lengths = [length_samples(p.prompt, self.sample_rate) for p in pieces]
         self.made = 0  # samples of the longest
         self.elapsed_s = 0.0  # spent on making, not on what is done with it
@@ -120,7 +120,7 @@ class Take:
                 item=piece.item,
                 tokens_per_s=self.tokens_per_s,
                 real_time_factor=self.real_time_factor,
-                licences=self.licences,
+                licences=self.form.licences,
             )
             for row, piece in enumerate(self.pieces)
         ]

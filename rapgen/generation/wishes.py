@@ -68,7 +68,7 @@ class Wishes:
         return prompts
 
     def sampling(self, recipe: Samplings) -> Samplings:
-        """The recipe's sampling with what is wished in its stead; PromptError for a negative prompt without guidance."""
+        """The recipe's with what is wished in its stead; PromptError for a negative prompt without guidance."""
         changed = {s: getattr(recipe, s).model_copy(update=self._sampling()) for s in ("semantic", "coarse")}
         sampling = recipe.model_copy(update=changed)
         if self.negative is not None and sampling.semantic.guidance_scale == sampling.coarse.guidance_scale == 1:

@@ -10,10 +10,10 @@ from functools import cache
 import numpy as np
 import soundfile
 
-from rapgen.audio.wav import to_pcm16
 from rapgen.audio.key import KeyEstimate, estimate_key
 from rapgen.audio.metadata import make_row
 from rapgen.audio.rhythm import Rhythm, track_rhythm
+from rapgen.audio.wav import to_pcm16
 from rapgen.data.duplicates import fingerprint
 from rapgen.data.limits import CLIPPED, SILENT
 from rapgen.data.prepare.decode import RATE, Decoded, decode
