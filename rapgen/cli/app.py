@@ -41,7 +41,7 @@ class Root(TyperGroup):
 def explain(error: BaseException) -> tuple[str, int]:
     """What to tell of an error, and the exit status."""
     if isinstance(error, KeyboardInterrupt):
-        return "stopped; run the same command to go on", 130
+        return str(error) or "stopped; run the same command to go on", 130
     if isinstance(error, RapgenError):
         return "\n".join(f"error: {line}" for line in str(error).splitlines()), 2
     if isinstance(error, OSError) and error.strerror:
