@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from rapgen.checkpoint import find_model, is_bundle, latest_checkpoint, read_meta, stage_weights
 from rapgen.errors import MismatchError, ModelError
 from rapgen.files import file_sha256
 from rapgen.identities import Parts, compare_all, full, half, state_sha256
+from rapgen.models.blank import Blank
 from rapgen.models.token_lm import TokenLM
 from rapgen.parts import load_parts
 from rapgen.recipe import load_recipe
@@ -47,7 +46,7 @@ def _load_stage(folder: Path, name: str, recipe: Recipe, parts: Parts, meta: dic
         compare_all(read_meta(checkpoint)["identities"], parts, str(checkpoint))
     elif state_sha256(state) != meta.get("stages", {}).get(name):
         raise ModelError(f"{folder}/stages/{name}.safetensors is damaged: it does not match its hash; fetch it anew")
-    with torch.device("meta"):
+    with Blank():
         model = make_model(recipe, stage_streams(recipe, parts, name))
     try:
         model.load_state_dict(full(state), assign=True)
