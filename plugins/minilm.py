@@ -113,19 +113,22 @@ def _read_model(folder: Path) -> nn.ModuleDict:
     from safetensors.torch import load_file
     from torch import nn
 
+    from rapgen.models.blank import Blank
+
     weights = load_file(folder / "model.safetensors")
-    layer = nn.TransformerEncoderLayer(384, 12, 1536, activation="gelu", layer_norm_eps=1e-12, batch_first=True)
-    model = nn.ModuleDict(
-        {
-            "words": nn.Embedding(30522, 384),
-            "places": nn.Embedding(512, 384),
-            "types": nn.Embedding(2, 384),
-            "norm": nn.LayerNorm(384, eps=1e-12),
-            "layers": nn.TransformerEncoder(layer, _LAYERS, enable_nested_tensor=False),
-        }
-    )
+    with Blank():
+        layer = nn.TransformerEncoderLayer(384, 12, 1536, activation="gelu", layer_norm_eps=1e-12, batch_first=True)
+        model = nn.ModuleDict(
+            {
+                "words": nn.Embedding(30522, 384),
+                "places": nn.Embedding(512, 384),
+                "types": nn.Embedding(2, 384),
+                "norm": nn.LayerNorm(384, eps=1e-12),
+                "layers": nn.TransformerEncoder(layer, _LAYERS, enable_nested_tensor=False),
+            }
+        )
     try:
-        model.load_state_dict(_renamed(weights))
+        model.load_state_dict({name: value.float() for name, value in _renamed(weights).items()}, assign=True)
     except (KeyError, RuntimeError) as error:
         raise PluginError(f"{folder / 'model.safetensors'} is not all-MiniLM-L6-v2's") from error
     return model.eval().requires_grad_(False)

@@ -7,13 +7,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from rapgen.errors import MismatchError, ModelError, PluginError
 from rapgen.files import write_tensors
 from rapgen.identities import Part, Parts, compare, compare_kind, full, half, identity_from_json, state_sha256
-from rapgen.interfaces import Trainable, TunableTextEncoder
+from rapgen.interfaces import TokenSpec, Trainable, TunableTextEncoder
 from rapgen.models.mulan import build_mulan
+from rapgen.models.patterns import PAD
 from rapgen.paths import is_file, local_copy
 from rapgen.registry import build, lasting_options, registry
 from rapgen.schema import STAGES, Node, Recipe
@@ -49,6 +52,14 @@ def bind(parts: Parts) -> None:
 def conditioners(parts: Parts) -> dict[str, Any]:
     """The conditioner components by the name the recipe gives them."""
     return {k.partition(".")[2]: p.component for k, p in parts.items() if p.role == "conditioner"}
+
+
+def padded(
+    conditioner: Any, items: Any, spec: TokenSpec | None = None, num_frames: int = 0, start_frame: int = 0
+) -> Tensor:
+    """A conditioner's tokens with PAD where they are not valid."""
+    tokens, valid = conditioner.encode(items, spec=spec, start_frame=start_frame, num_frames=num_frames)
+    return torch.where(valid, tokens, PAD)
 
 
 def build_part(role: str, node: Node) -> Part:

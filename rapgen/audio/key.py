@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.fft import rfft, rfftfreq
 
 from rapgen.audio.io import resample
 from rapgen.groove import NOTES
@@ -57,6 +56,8 @@ def fit_key(weights: np.ndarray, bass: np.ndarray | None = None) -> KeyEstimate:
 
 def _peaks(audio: np.ndarray, rate: int) -> np.ndarray:
     """f32 [C, S] -> f64 [bins]: the spectrum's local maxima, which drums have few of, added up over the track."""
+    from scipy.fft import rfft  # slow to import, and a prompt with a tune fits its key without it
+
     mono = resample(audio.mean(0, keepdims=True), rate, _RATE)[0]
     padded = np.pad(mono, (0, max(0, _N_FFT - len(mono))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, _N_FFT)[::_HOP]
@@ -73,7 +74,7 @@ def _peaks(audio: np.ndarray, rate: int) -> np.ndarray:
 @lru_cache
 def _classes(lowest_hz: float, highest_hz: float) -> np.ndarray:
     """f64 [bins, 12]: how near each bin is to each pitch class."""
-    hz = rfftfreq(_N_FFT, 1 / _RATE)
+    hz = np.fft.rfftfreq(_N_FFT, 1 / _RATE)
     in_range = (hz >= lowest_hz) & (hz <= highest_hz)
     pitch = 69 + 12 * np.log2(np.maximum(hz, 1) / 440)
     away = (pitch[:, None] - np.arange(12) + 6) % 12 - 6

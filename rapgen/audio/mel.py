@@ -18,25 +18,26 @@ class LogMel(nn.Module):
     """
 
     window: Tensor
-    filters: Tensor
+    filters: Tensor | None  # made when first used: models that listen also make sound from words alone
 
     def __init__(self, *, sample_rate: int, n_fft: int, hop_length: int, num_mels: int, center: bool = True) -> None:
         super().__init__()
+        self.sample_rate = sample_rate
         self.n_fft = n_fft
         self.hop_length = hop_length
+        self.num_mels = num_mels
         self.center = center
         window = torch.hann_window(n_fft)
-        filters = load_torchaudio().functional.melscale_fbanks(
-            n_fft // 2 + 1, 0.0, sample_rate / 2, num_mels, sample_rate
-        )
         self.register_buffer("window", window / (window.sum() / 2), persistent=False)
-        self.register_buffer("filters", filters, persistent=False)
+        self.register_buffer("filters", None, persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
         """f32 [B, C, S] -> f32 [B, num_mels, T] of the channels' mean, in fp32 under autocast too.
 
         T = S // hop_length + 1 with `center`, else (S - n_fft) // hop_length + 1.
         """
+        if self.filters is None:
+            self.filters = self._make_filters()
         with torch.autocast(audio.device.type, enabled=False):
             spectrum = torch.stft(
                 audio.float().mean(1),
@@ -48,3 +49,9 @@ class LogMel(nn.Module):
                 return_complex=True,
             )
             return (self.filters.T @ spectrum.abs()).clamp(min=_FLOOR).log()
+
+    @torch.inference_mode(False)  # or training could not use them afterwards
+    def _make_filters(self) -> Tensor:
+        bins, top = self.n_fft // 2 + 1, self.sample_rate / 2
+        filters = load_torchaudio().functional.melscale_fbanks(bins, 0.0, top, self.num_mels, self.sample_rate)
+        return filters.to(self.window.device)

@@ -24,10 +24,9 @@ from rapgen.identities import Parts
 from rapgen.interfaces import Prompt
 from rapgen.models.patterns import PAD
 from rapgen.models.token_lm import TokenLM
-from rapgen.parts import conditioners
+from rapgen.parts import conditioners, padded
 from rapgen.schema import Recipe, Samplings
 from rapgen.tokens.streams import StageStreams, crop_frames, stage_streams
-from rapgen.tokens.tokenize import padded
 
 Decoder = CausalDecoder | MaskedDecoder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,8 +15,10 @@ from rapgen.models.token_lm import Input, TokenLM
 from rapgen.parts import conditioners
 from rapgen.schema import FineStage, Recipe, TokenStage
 from rapgen.tokens.batches import draw_clips, draw_frames, uniforms
-from rapgen.tokens.shards import Shards
-from rapgen.tokens.tokenize import CODES, SEMANTIC, aligned_name
+from rapgen.tokens.names import CODES, SEMANTIC, aligned_name
+
+if TYPE_CHECKING:
+    from rapgen.tokens.shards import Shards
 
 TOKEN_STAGES = ("semantic", "coarse", "fine")
 

@@ -9,26 +9,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from rapgen.audio.rate import to_rate
 from rapgen.data.engine import run_jobs
 from rapgen.errors import MismatchError
 from rapgen.identities import Parts, compare_all, identities
-from rapgen.interfaces import Clip, TokenSpec
-from rapgen.models.patterns import PAD
-from rapgen.parts import conditioners
+from rapgen.interfaces import Clip
+from rapgen.parts import conditioners, padded
 from rapgen.paths import is_file
 from rapgen.processes import workers_of_this_size
 from rapgen.tokens.collect import stored_clip
+from rapgen.tokens.names import CODES, SEMANTIC, aligned_name
 from rapgen.tokens.shards import Row, Shard, check_written, list_shards, opened, read_label, write_shard
-
-CODES, SEMANTIC = "codes", "semantic"
-
-
-def aligned_name(conditioner: str, consumer: str) -> str:
-    """Name of a frame-aligned conditioner's stream at the rate of `codes` or `semantic`."""
-    return f"{conditioner}.{consumer}"
 
 
 def tokenize(
@@ -120,11 +112,3 @@ def clip_streams(clip: Clip, parts: Parts) -> dict[str, np.ndarray]:
         else:
             streams[name] = padded(conditioner, conditioner.views(clip))
     return {name: s.cpu().numpy().astype(np.int16) for name, s in streams.items()}
-
-
-def padded(
-    conditioner: Any, items: Any, spec: TokenSpec | None = None, num_frames: int = 0, start_frame: int = 0
-) -> Tensor:
-    """A conditioner's tokens with PAD where they are not valid."""
-    tokens, valid = conditioner.encode(items, spec=spec, start_frame=start_frame, num_frames=num_frames)
-    return torch.where(valid, tokens, PAD)

@@ -20,9 +20,9 @@ from rapgen.models.token_lm import StreamEmbedding, TokenLM
 from rapgen.schema import TokenStage, Training
 from rapgen.tokens.batches import draw_clips, draw_frames, uniforms
 from rapgen.tokens.collect import AUDIO
+from rapgen.tokens.names import CODES
 from rapgen.tokens.shards import Shards
 from rapgen.tokens.streams import TOKEN_STAGES, StageStreams, batch, crop_frames, make_model, stage_streams
-from rapgen.tokens.tokenize import CODES
 from rapgen.training.loop import Arguments, Stage, step_seed
 from rapgen.training.run import Run
 
