@@ -119,7 +119,8 @@ def _offers(module: types.ModuleType, plugin: str, distribution: str, version: s
     return offers
 
 
-def option_schema(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+@cache
+def option_schema(factory: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     """The keyword-only parameters of a factory with their types resolved; PluginError where they cannot be."""
     try:
         hints = typing.get_type_hints(factory, include_extras=True)

@@ -39,8 +39,9 @@ def load_model(model: str | Path | None = None, *, device: str = "cpu") -> tuple
 
 
 def _load_stage(folder: Path, name: str, recipe: Recipe, parts: Parts, meta: dict[str, Any] | None) -> TokenLM:
-    state = half(stage_weights(folder, name))
+    state = stage_weights(folder, name)
     if meta is None:
+        state = half(state)
         checkpoint = latest_checkpoint(folder / name)
         assert checkpoint is not None
         compare_all(read_meta(checkpoint)["identities"], parts, str(checkpoint))
