@@ -35,4 +35,4 @@ class LostError(RapgenError):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether it says that memory, the machine's or the accelerator's, has run out; told without importing torch."""
-    return type(error).__name__ in ("MemoryError", "OutOfMemoryError")
+    return type(error).__name__ in ("MemoryError", "OutOfMemoryError") or "DefaultCPUAllocator" in str(error)

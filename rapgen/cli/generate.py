@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rapgen.cli.files import check_output
-from rapgen.cli.options import DeviceOption, ModelOption, check_device
+from rapgen.cli.options import DeviceOption, ModelOption
 from rapgen.cli.takes import STDOUT, bar, check_stream, save, stream
 from rapgen.errors import PromptError
 
@@ -108,7 +108,7 @@ def generate(
 
     from rapgen.generation.musiclm import MusicLM
 
-    lm = MusicLM.load(model, device=check_device(device))
+    lm = MusicLM.load(model, device=device)
     rows = _stream(lm, lines, output, wishes) if is_streamed else _make(lm, lines, num, paths, wishes)
     told = _json(lm, rows, is_list=len(rows) > 1 or prompts is not None) if as_json else _lines(rows)
     typer.echo(told, err=output == STDOUT)

@@ -83,18 +83,6 @@ def load_some(model: str | None, need: tuple[str, ...]) -> tuple[Recipe, Parts]:
     return recipe, load_parts(folder, recipe, need=need)
 
 
-def check_device(name: str) -> str:
-    """The name of a device that is there; RapgenError where it is not."""
-    import torch
-
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0]
-        raise RapgenError(f"device '{name}' cannot be used ({reason}); try --device cpu") from None
-    return name
-
-
 def changed_keys(old: Any, new: Any, path: str = "") -> list[str]:
     """Key paths whose values differ between two trees of mappings."""
     if isinstance(old, dict) and isinstance(new, dict):

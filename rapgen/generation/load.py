@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from rapgen.checkpoint import find_model, is_bundle, latest_checkpoint, read_meta, stage_weights
-from rapgen.errors import MismatchError, ModelError
+from rapgen.errors import MismatchError, ModelError, RapgenError
 from rapgen.files import file_sha256
 from rapgen.identities import Parts, compare_all, full, half, state_sha256
 from rapgen.models.blank import Blank
@@ -20,8 +22,10 @@ from rapgen.tokens.streams import TOKEN_STAGES, make_model, stage_streams
 def load_model(model: str | Path | None = None, *, device: str = "cpu") -> tuple[Recipe, Parts, dict[str, TokenLM]]:
     """Recipe, parts and token models of a run or bundle, at the precision they ship in, ready to generate.
 
-    Raises ModelError where something is missing or damaged, MismatchError where things do not belong together.
+    Raises ModelError where something is missing or damaged, MismatchError where things do not belong together,
+    RapgenError where there is no such device.
     """
+    _check_device(device)
     folder = find_model(model)
     meta = read_meta(folder) if is_bundle(folder) else None
     if meta is not None and file_sha256(folder / "recipe.yaml") != meta.get("recipe_yaml_sha256"):
@@ -36,6 +40,14 @@ def load_model(model: str | Path | None = None, *, device: str = "cpu") -> tuple
     for name in TOKEN_STAGES:
         models[name].to(device).eval().requires_grad_(False)
     return recipe, parts, models
+
+
+def _check_device(name: str) -> None:
+    try:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise RapgenError(f"device '{name}' cannot be used ({reason}); try --device cpu") from None
 
 
 def _load_stage(folder: Path, name: str, recipe: Recipe, parts: Parts, meta: dict[str, Any] | None) -> TokenLM:

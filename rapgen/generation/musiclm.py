@@ -14,6 +14,7 @@ from rapgen.errors import PromptError
 from rapgen.generation.audiolm import AudioLM, Opening, Piece
 from rapgen.generation.load import load_model
 from rapgen.generation.melody import fill_groove, fit_melody
+from rapgen.generation.need import check_memory
 from rapgen.generation.take import Beat, Progress, Take
 from rapgen.generation.wishes import Wishes
 from rapgen.interfaces import Clip, Melody, Prompt
@@ -130,6 +131,7 @@ class MusicLM(AudioLM):
         self._check_hears("melody", prompts[0].melody)
         self._check_hears("like", prompts[0].like)
         sampling = wishes.sampling(self.recipe.sampling)
+        check_memory(self, sampling, beats=len(prompts) * len(items))
         pieces = [Piece(self.plan(p, item, transpose=wishes.transpose), item) for p in prompts for item in items]
         opening = None if wishes.continue_from is None else self._opening(Path(wishes.continue_from), len(pieces))
         return Take(self, pieces, sampling, opening)

@@ -13,6 +13,7 @@ from rapgen.audio.io import write_wav
 from rapgen.audio.wav import WavFormat
 from rapgen.errors import PromptError
 from rapgen.generation.audiolm import AudioLM, Opening, Piece
+from rapgen.generation.need import check_memory
 from rapgen.generation.prompts import length_samples
 from rapgen.generation.threads import one_thread
 from rapgen.identities import licences
@@ -106,7 +107,8 @@ class Take:
         return sum(self.lengths) / self.sample_rate / self.elapsed_s
 
     def beats(self, progress: Progress | None = None) -> list[Beat]:
-        """All beats, made to their ends."""
+        """All beats, made to their ends. Raises PromptError where memory does not hold them."""
+        check_memory(self._lm, self._sampling, beats=len(self.pieces), samples=max(self.lengths))
         chunks: list[list[np.ndarray]] = []
         for rows in self:
             chunks.append(rows)
