@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 _DRAWS = (torch.Tensor.normal_, torch.Tensor.uniform_)  # what some functions of torch.nn.init come to
 
+
 class Blank(TorchFunctionMode):
     """What is built within gets no first values: `load_state_dict(..., assign=True)` then fills it.
 
