@@ -14,6 +14,7 @@ from torch import Tensor
 from rapgen.errors import RecipeError
 from rapgen.generation.audiolm import AudioLM, Opening, Piece, _Stages
 from rapgen.generation.musiclm import MusicLM
+from rapgen.generation.onnx_engine import OnnxEngine
 from rapgen.interfaces import Prompt
 from rapgen.models.patterns import PAD
 from rapgen.parts import build_parts
@@ -70,7 +71,8 @@ def test_streaming_gives_the_same_tokens(tree: dict[str, Any], coarse: str, fine
 
     vars(inside)["_tokens"] = checked
     for end in (1, 9, 40, 70):
-        inside.advance(end)
+        inside.advance_causal(end)
+        inside.advance_fine(end)
     assert torch.equal(inside.codes(0, 70), whole)
 
 
@@ -86,8 +88,10 @@ def test_an_opening_goes_on(tree: dict[str, Any]) -> None:
 def test_decoding_reads_what_training_reads(tree: dict[str, Any], stage: str) -> None:
     """At temperature 0 every token of the first window is the most likely one of the pass that training makes."""
     lm = untrained(tree, **{name: {"temperature": 0.0, "guidance_scale": 1.0} for name in TOKEN_STAGES})
+    lm._engines = {name: OnnxEngine(model, is_quantized=False) for name, model in lm.models.items()}
     made = _Stages(lm, PIECES, 70, lm.recipe.sampling, None)
-    made.advance(70)
+    made.advance_causal(70)
+    made.advance_fine(70)
     streams, model = lm.streams[stage], lm.models[stage]
     frames = np.arange(crop_frames(getattr(lm.recipe.stages, stage), streams.target))
     inputs = {n: t for n, t in made._inputs(stage, 0, len(frames)).items() if n not in ("semantic", "coarse")}

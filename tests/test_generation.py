@@ -22,8 +22,8 @@ from torch import Tensor
 from rapgen.audio.io import read_audio, write_wav
 from rapgen.errors import AudioError, ModelError, PromptError, RapgenError
 from rapgen.generation.audiolm import AudioLM, Opening, Piece, _Stages
-from rapgen.generation.masked import pass_plan
 from rapgen.generation.export import export_bundle
+from rapgen.generation.masked import pass_plan
 from rapgen.generation.musiclm import Beat, MusicLM
 from rapgen.generation.noise import gumbel
 from rapgen.generation.prompts import length_samples
@@ -414,7 +414,8 @@ def test_every_pattern_streams_as_it_makes(toy_recipe: dict[str, Any], coarse: s
     inside = _Stages(lm, [piece], 62, lm.recipe.sampling, None)
     watch_inputs(inside)
     for end in (1, 9, 40, 62):
-        inside.advance(end)
+        inside.advance_causal(end)
+        inside.advance_fine(end)
     assert torch.equal(inside.codes(0, 62), whole)
     opening = Opening(torch.zeros(1, 10, 1, dtype=torch.int64), torch.ones(1, 21, 4, dtype=torch.int64))
     went_on = codes(lm, [piece], 62, opening=opening, block=9)

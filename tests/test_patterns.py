@@ -179,7 +179,14 @@ def test_decoding_with_a_cache_follows_the_full_pass(pattern: str, guidance_scal
 
     sampling = Sampling(temperature=0, guidance_scale=guidance_scale)
     decoder = CausalDecoder(
-        model, inputs, engine=make_engine(model), stage="coarse", frames=FRAMES, crop=3 * FRAMES, sampling=sampling, keys=[(0, 0)]
+        model,
+        inputs,
+        engine=make_engine(model),
+        stage="coarse",
+        frames=FRAMES,
+        crop=3 * FRAMES,
+        sampling=sampling,
+        keys=[(0, 0)],
     )
     for until in (1, 2, 5, FRAMES):
         decoder.advance(until)

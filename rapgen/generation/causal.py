@@ -66,8 +66,8 @@ class CausalDecoder(Decoder):
         for at, (here, ahead) in enumerate(zip(aligned.unbind(1), noise.unbind(1), strict=True)):
             drawn = self.steps.run(self._next, tokens[:, at], here, ahead)
             tokens[:, at + 1] = torch.where(is_drawn[at], drawn, tokens[:, at + 1])
-        at, book = is_drawn.nonzero(as_tuple=True)
-        self.codes[:, frames[at, book], book] = tokens[:, at + 1, book]
+        step, book = is_drawn.nonzero(as_tuple=True)
+        self.codes[:, frames[step, book], book] = tokens[:, step + 1, book]
         self.step = end
 
     def _next(self, before: Tensor, aligned: Tensor, noise: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """What runs the steps of a causal stage: ONNX Runtime with 8 bit weights on a CPU, torch and CUDA graphs on a GPU.
 
+On a CPU heads of a width that is no multiple of 16 are left to torch too.
+
 Both keep keys and values in memory that is allocated once, and give the logits of the model's plain forward pass: fp32
 to 1e-4, 8 bits to `tests/test_engine.py`'s bound.
 """
@@ -11,7 +13,10 @@ from typing import Protocol
 
 from torch import Tensor
 
+from rapgen.generation.torch_engine import TorchEngine
 from rapgen.models.token_lm import TokenLM
+
+HEAD_MULTIPLE = 16  # ONNX Runtime's attention takes heads of a width that this divides
 
 
 class Steps(Protocol):
@@ -40,11 +45,9 @@ class Engine(Protocol):
 
 def make_engine(model: TokenLM) -> Engine:
     """The engine for the device that a causal model is on."""
-    device = model.embed_target.table.device
-    if device.type == "cpu":
+    net = model.transformer
+    if net.norm.weight.device.type == "cpu" and net.width // net.heads % HEAD_MULTIPLE == 0:
         from rapgen.generation.onnx_engine import OnnxEngine
 
         return OnnxEngine(model)
-    from rapgen.generation.torch_engine import TorchEngine
-
     return TorchEngine(model)

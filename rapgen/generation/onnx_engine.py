@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rapgen.generation.graph import decoder_graph
+from rapgen.generation.threads import threads_of_a_step
 from rapgen.models.token_lm import TokenLM
 
 
@@ -19,7 +20,7 @@ class OnnxEngine:
     def __init__(self, model: TokenLM, *, is_quantized: bool = True) -> None:
         graph, weights = decoder_graph(model, is_quantized=is_quantized)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # products of a few rows gain little from more, and lose much on a busy machine
+        options.intra_op_num_threads = threads_of_a_step(sum(w.numpy().nbytes for w in weights.values()))
         options.log_severity_level = 3
         options.add_external_initializers(list(weights), list(weights.values()))
         self.session = onnxruntime.InferenceSession(

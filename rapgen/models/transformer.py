@@ -35,7 +35,7 @@ class KVCache:
 
     @property
     def mask(self) -> Tensor | None:
-        """Which of the keys that `append` gives a query may see: bool [L], None: all."""
+        """Which of the keys that `append` gives a single query may see: bool [1, L], None: all."""
         return None
 
     def turns(self, table: Tensor, count: int) -> Tensor:
@@ -65,8 +65,8 @@ class FixedCache(KVCache):
 
     @property
     def mask(self) -> Tensor:
-        """The filled positions, and the next: bool [span]."""
-        return torch.arange(self.span, device=self.position.device) <= self.position
+        """The filled positions, and the next: bool [1, span]."""
+        return torch.arange(self.span, device=self.position.device)[None] <= self.position
 
     def turns(self, table: Tensor, count: int) -> Tensor:
         """The rows of the rotary table for the next `count` positions."""

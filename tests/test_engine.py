@@ -1,0 +1,132 @@
+"""The engines of a causal stage give what the plain forward pass gives, only faster."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from rapgen.generation import torch_engine
+from rapgen.generation.engine import Engine, make_engine
+from rapgen.generation.graph import BLOCK, quantize
+from rapgen.generation.onnx_engine import OnnxEngine
+from rapgen.generation.torch_engine import TorchEngine
+from rapgen.interfaces import TokenSpec
+from rapgen.models.token_lm import TokenLM
+
+TARGET = TokenSpec(codebook_size=40, num_codebooks=3, sample_rate=24_000, hop_length=960)
+FP32 = 1e-4  # of a logit
+INT8 = 0.05  # of the spread of logits: of a random model, the root mean square
+
+
+def make_model(width: int = 64, layers: int = 2, heads: int = 4, target: TokenSpec = TARGET) -> TokenLM:
+    torch.manual_seed(width + layers)
+    model = TokenLM(target=target, inputs={}, pattern="delay", width=width, layers=layers, heads=heads)
+    return model.eval().requires_grad_(False)
+
+
+def plain(model: TokenLM, x: Tensor) -> Tensor:
+    """Logits f32 [R, L, Q, V] after every position of f32 [R, L, width], by the model's own forward pass."""
+    hidden = model.transformer(x)
+    return torch.stack([model.logits(hidden, book) for book in range(model.target.num_codebooks)], 2)
+
+
+@torch.inference_mode()
+def stepped(engine: Engine, x: Tensor, prefix: int, *, room: int | None = None) -> Tensor:
+    """Logits after each position from `prefix` on, step by step."""
+    steps = engine.begin(x.shape[0], room or x.shape[1])
+    steps.restart(x[:, :prefix])
+    return torch.stack([steps.run(steps.step, x[:, n : n + 1]).clone() for n in range(prefix, x.shape[1])], 1)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    heads=st.sampled_from([1, 2, 4]),
+    head_dim=st.sampled_from([16, 32, 48]),
+    layers=st.integers(1, 3),
+    rows=st.integers(1, 3),
+    prefix=st.integers(0, 9),
+)
+def test_a_step_is_the_forward_pass(heads: int, head_dim: int, layers: int, rows: int, prefix: int) -> None:
+    model = make_model(heads * head_dim, layers, heads)
+    x = torch.randn(rows, prefix + 6, model.transformer.width)
+    for engine in (OnnxEngine(model, is_quantized=False), TorchEngine(model)):
+        torch.testing.assert_close(stepped(engine, x, prefix), plain(model, x)[:, prefix:], atol=FP32, rtol=0)
+
+
+@pytest.mark.parametrize(("width", "heads"), [(64, 4), (80, 5), (256, 4)])
+def test_eight_bits_stay_near(width: int, heads: int) -> None:
+    model = make_model(width, 4, heads)
+    x = torch.randn(2, 40, width)
+    made, exact = stepped(OnnxEngine(model), x, 7), plain(model, x)[:, 7:]
+    assert (made - exact).square().mean().sqrt() < INT8 * exact.std()
+
+
+def test_a_restart_forgets() -> None:
+    model = make_model()
+    first, then = torch.randn(2, 12, 64), torch.randn(2, 9, 64)
+    for engine in (OnnxEngine(model), TorchEngine(model)):
+        steps = engine.begin(2, 12)
+        steps.restart(first)
+        steps.restart(then[:, :8])
+        with torch.inference_mode():
+            again = steps.run(steps.step, then[:, 8:]).clone()
+        assert torch.equal(again, stepped(engine, then, 8, room=12)[:, 0])
+
+
+def test_rows_do_not_depend_on_each_other() -> None:
+    """To rounding: products of several rows sum in another order."""
+    model = make_model(256, 3)
+    x = torch.randn(5, 20, 256)
+    for engine in (OnnxEngine(model), OnnxEngine(model, is_quantized=False), TorchEngine(model)):
+        together = stepped(engine, x, 4)
+        alone = torch.cat([stepped(engine, row, 4) for row in x.split(1)])
+        torch.testing.assert_close(together, alone, atol=1e-4, rtol=0)
+
+
+def test_attention_reads_whole_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU each number of spans is a graph of its own; which it is must not change what comes out."""
+    monkeypatch.setattr(torch_engine, "SPAN", 5)
+    model = make_model()
+    x = torch.randn(2, 23, 64)
+    torch.testing.assert_close(stepped(TorchEngine(model), x, 3), plain(model, x)[:, 3:], atol=FP32, rtol=0)
+
+
+def test_on_a_cpu_onnx_runtime_does_the_work() -> None:
+    assert isinstance(make_engine(make_model()), OnnxEngine)
+    assert isinstance(make_engine(make_model(heads=8)), TorchEngine)  # heads that ONNX Runtime does not take
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_cuda_graphs_are_the_forward_pass() -> None:
+    model = make_model().cuda()
+    x = torch.randn(2, 300, 64, device="cuda")
+    made = stepped(make_engine(model), x, 3)
+    torch.testing.assert_close(made, plain(model, x)[:, 3:], atol=1e-3, rtol=0)
+
+
+@given(rows=st.integers(1, 4), width=st.integers(1, 100), scale=st.floats(1e-6, 1e6))
+def test_eight_bits_are_the_nearest(rows: int, width: int, scale: float) -> None:
+    weight = torch.randn(rows, width).mul(scale).numpy()
+    codes, scales = quantize(weight)
+    assert codes.shape == (rows, -(-width // BLOCK), BLOCK)
+    back = ((codes.astype("f4") - 128) * scales[..., None]).reshape(rows, -1)[:, :width]
+    worst = scales.repeat(BLOCK, 1)[:, :width] / 2
+    assert (abs(back - weight) <= worst * 1.001).all()
+
+
+def test_a_weight_of_zeros_is_zeros() -> None:
+    codes, _ = quantize(torch.zeros(2, 3).numpy())
+    assert (codes == 128).all()
+
+
+def test_many_codebooks_have_their_places() -> None:
+    """Each codebook's logits come from its own table."""
+    model = make_model(target=replace(TARGET, num_codebooks=7, codebook_size=11))
+    x = torch.randn(1, 4, 64)
+    made = stepped(OnnxEngine(model, is_quantized=False), x, 0)
+    torch.testing.assert_close(made, plain(model, x), atol=FP32, rtol=0)
