@@ -96,6 +96,21 @@ def test_help_imports_nothing_heavy() -> None:
     assert all(f"\n  {command.split()[0]} " in done.stdout for command in COMMANDS)
 
 
+def test_nothing_is_looked_through_at_the_end() -> None:
+    """What a command leaves to the garbage collector it would search for cycles once more before Python ends."""
+    code = """if True:
+        import gc, sys
+        from rapgen.cli import main
+        sys.argv = ["rapgen", "--version"]
+        try:
+            main()
+        finally:
+            print(len(gc.get_objects()), file=sys.stderr)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stderr) < 1000
+
+
 def test_entry_point_is_installed() -> None:
     command = Path(sys.executable).with_name("rapgen")
     done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)

@@ -5,6 +5,11 @@ from __future__ import annotations
 
 def main() -> None:
     """Run `rapgen`; it exits with 0, with 2 after a user's error, 1 after a bug, 130 when stopped."""
+    import gc
+
     from rapgen.cli.app import make_app
 
-    make_app()(prog_name="rapgen")
+    try:
+        make_app()(prog_name="rapgen")
+    finally:
+        gc.freeze()  # or Python looks through all of torch's objects once more before it ends, for half a second
