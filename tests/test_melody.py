@@ -274,7 +274,7 @@ def test_a_run_starts_from_another_as_if_nothing_were_new(tiny_run: Path, tmp_pa
         assert (batch["melody"] >= 0).any()
         ours, theirs = stage.model.eval(), old.models[name]
         if name == "fine":
-            results = [model.masked_hidden(batch["target"], batch) for model in (ours, theirs)]
+            results = [model.masked_hidden(batch["target"], batch, torch.tensor([2])) for model in (ours, theirs)]
         else:
             results = [model(batch)[0] for model in (ours, theirs)]
         torch.testing.assert_close(*results, rtol=1e-2, atol=1e-2)  # the other's weights are read at fp16

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from rapgen.generation.causal import CausalDecoder
 from rapgen.generation.engine import make_engine
+from rapgen.generation.masked import MaskedDecoder
+from rapgen.generation.sampling import guide
 from rapgen.interfaces import TokenSpec
 from rapgen.models.patterns import PAD, frames_of_steps, lay_out, layout, steps_until
 from rapgen.models.token_lm import Input, TokenLM
@@ -62,14 +64,15 @@ def test_a_step_reads_streams_at_its_frame() -> None:
 # ---------------------------------------------------------------------------------- what a codebook sees
 
 
-def make_model(pattern: str) -> TokenLM:
+def make_model(pattern: str, block_frames: int = 1) -> TokenLM:
     torch.manual_seed(0)
     inputs = {
         "prefix": Input(TokenSpec(SIZE, 2), is_prefix=True, is_condition=True),
         "aligned": Input(TokenSpec(SIZE, 1, 100, 1), is_prefix=False, is_condition=False),
     }
     target = TokenSpec(SIZE, BOOKS, 100, 1)
-    return TokenLM(target=target, inputs=inputs, pattern=pattern, width=32, layers=2, heads=2).eval()
+    sizes = {"width": 32, "layers": 2, "heads": 2, "block_frames": block_frames}
+    return TokenLM(target=target, inputs=inputs, pattern=pattern, **sizes).eval()
 
 
 def make_batch(frames: int = FRAMES) -> dict[str, Tensor]:
@@ -87,7 +90,7 @@ def predictions(model: TokenLM, batch: dict[str, Tensor]) -> Tensor:
     codes, books = batch["target"], batch["target"].shape[2]
     frames = codes.shape[1]
     if model.pattern == "masked":
-        hidden = model.masked_hidden(codes, batch)[0]
+        hidden = model.masked_hidden(codes, batch, torch.zeros(1, dtype=torch.int64))[0]
         return torch.stack([model.logits(hidden, q) for q in range(books)], 1)
     steps = torch.arange(steps_until(model.pattern, frames, books))
     before = lay_out(model.pattern, codes, len(steps))[:, :-1]
@@ -96,7 +99,7 @@ def predictions(model: TokenLM, batch: dict[str, Tensor]) -> Tensor:
     assert isinstance(aligned, Tensor)
     x = x + aligned[:, frames_of_steps(model.pattern, steps, books).clamp(max=aligned.shape[1] - 1)]
     prefix = model.embed_prefix(batch)
-    hidden = model.hidden(torch.cat([prefix, x], 1))[0, prefix.shape[1] :]
+    hidden = model.transformer(torch.cat([prefix, x], 1))[0, prefix.shape[1] :]
     found = torch.zeros(frames, books, SIZE)
     for step, row in enumerate(layout(model.pattern, steps, books).tolist()):
         for q, frame in enumerate(row):
@@ -136,9 +139,50 @@ def test_aligned_streams_are_seen_from_their_frame_on(frame: int) -> None:
 
 
 @pytest.mark.parametrize(("frame", "book"), [(0, 0), (3, 1), (5, 2)])
-def test_masked_sees_everything(frame: int, book: int) -> None:
+def test_masked_sees_all_of_a_block(frame: int, book: int) -> None:
     assert seen_by("masked", "target", frame, book) == set(EVERY)
     assert seen_by("masked", "aligned", frame, 0) == set(EVERY)
+
+
+@torch.no_grad()
+def test_masked_sees_the_blocks_before_and_none_after() -> None:
+    """Blocks of two frames count back from where the last one starts; the prefix sees itself alone."""
+    model, batch = make_model("masked", block_frames=2), make_batch(8)
+    starts = torch.tensor([3])
+    plain = model.masked_hidden(batch["target"], batch, starts)[0]
+    blocks = [0, 1, 1, 2, 2, 2, 2, 2]
+    for frame in range(8):
+        codes = batch["target"].clone()
+        codes[0, frame] = (codes[0, frame] + 1) % SIZE
+        moved = (model.masked_hidden(codes, batch, starts)[0] - plain).abs().amax(-1) > 1e-6
+        assert moved.tolist() == [block >= blocks[frame] for block in blocks]
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 1.7])
+@torch.no_grad()
+def test_filling_blocks_follows_the_pass_of_training(guidance_scale: float) -> None:
+    """At temperature 0 the last codebook's tokens are the most likely ones, in the first window and past it."""
+    block, crop, frames = 2, 8, 14
+    model, batch = make_model("masked", block_frames=block), make_batch(frames)
+    without = {name: torch.full_like(tokens, PAD) if name == "prefix" else tokens for name, tokens in batch.items()}
+    both = [batch] if guidance_scale == 1 else [batch, without]
+
+    def inputs(start: int, end: int) -> dict[str, Tensor]:
+        prefix = torch.cat([b["prefix"] for b in both])
+        return {"prefix": prefix, "aligned": torch.cat([b["aligned"][:, start:end] for b in both])}
+
+    sampling = Sampling(temperature=0, guidance_scale=guidance_scale)
+    options = {"stage": "fine", "frames": frames, "crop": crop, "sampling": sampling, "keys": [(0, 0)]}
+    decoder = MaskedDecoder(model, inputs, passes=BOOKS, **options)
+    decoder.advance(frames)
+    for start in range(0, frames, block):
+        first, end = max(0, start + block - crop), start + block
+        tokens = decoder.codes[:, first:end].repeat(len(both), 1, 1)
+        tokens[:, start - first :, -1] = PAD
+        starts = torch.full((len(both),), start - first)
+        hidden = model.masked_hidden(tokens, inputs(first, end), starts)[:, start - first :]
+        logits = guide(model.logits(hidden, BOOKS - 1), guidance_scale)
+        assert torch.equal(logits.argmax(-1), decoder.codes[:, start:end, -1])
 
 
 @pytest.mark.parametrize("pattern", ["flat", "delay", "masked"])

@@ -59,10 +59,10 @@ def test_only_distances_count(model: Transformer) -> None:
     """The same positions further on give the same result: rotary attention knows no absolute place."""
     attention, turns = model.blocks[0].attention, model.turn_table(600, torch.device("cpu"))
     x = noise(1, 20, 32)
-    here = attention(x, turns[:20], True, None, 0)
+    here = attention(x, turns[:20], True, None, None, 0)
     for start in (1, 37, 500):
-        assert torch.allclose(attention(x, turns[start : start + 20], True, None, 0), here, atol=1e-4)
-    assert not torch.allclose(attention(x, turns[:20] * 0 + turns[:1], True, None, 0), here, atol=1e-4)
+        assert torch.allclose(attention(x, turns[start : start + 20], True, None, None, 0), here, atol=1e-4)
+    assert not torch.allclose(attention(x, turns[:20] * 0 + turns[:1], True, None, None, 0), here, atol=1e-4)
 
 
 @torch.no_grad()

@@ -97,8 +97,3 @@ class CausalDecoder(Decoder):
         flat = self.model.pattern == "flat"
         books = self.codes.shape[2]
         return (start // books, -(-end // books)) if flat else (start, end)
-
-    def _doubled(self, x: Tensor) -> Tensor:
-        """Both passes of guidance are fed the same tokens."""
-        rows = len(self.keys) * (1 if self.sampling.guidance_scale == 1 else 2)
-        return x if x.shape[0] == rows else torch.cat([x, x])

@@ -79,3 +79,8 @@ class Decoder:
             for seed, item in self.keys
         ]
         return torch.stack(rows).to(self.codes.device)
+
+    def _doubled(self, x: Tensor) -> Tensor:
+        """Both passes of guidance are fed the same tokens."""
+        rows = len(self.keys) * (1 if self.sampling.guidance_scale == 1 else 2)
+        return x if x.shape[0] == rows else torch.cat([x, x])

@@ -10,6 +10,7 @@ from rapgen.generation.decoders import Decoder, Inputs
 from rapgen.generation.sampling import draw, guide
 from rapgen.models.patterns import PAD
 from rapgen.models.token_lm import TokenLM
+from rapgen.models.transformer import KVCache
 
 
 class MaskedDecoder(Decoder):
@@ -31,21 +32,36 @@ class MaskedDecoder(Decoder):
             self.done = end
 
     def _fill(self, start: int, end: int) -> None:
-        first = max(0, end - self.crop)
-        inputs = self.inputs(first, end)
-        block = slice(start - first, end - first)
-        tokens = self.codes[:, first:end].clone()
+        """The frames of a block, with a cache of those before it: they do not see it, so they are computed once."""
+        cache, aligned = self._before(start, end)
+        tokens = self.codes[:, start:end].clone()
         for number, (books, share) in enumerate(self.plan):
-            rows = torch.cat([tokens, tokens]) if self.sampling.guidance_scale != 1 else tokens
-            hidden = self.model.masked_hidden(rows, inputs)[:, block]
+            x = self._doubled(self.model.embed_steps(tokens)) + aligned
+            hidden = self.model.transformer(x, causal=False, cache=cache)
+            cache.filled -= end - start
             noise = self.noise(start, end, books=books, name=f"/{number}")
             for column, book in enumerate(books):
                 logits = guide(self.model.logits(hidden, book), self.sampling.guidance_scale)
                 drawn = draw(logits, noise[:, :, column], self.sampling)
-                fresh = tokens[:, block, book] == PAD
+                fresh = tokens[..., book] == PAD
                 keep = fresh & _most_certain(logits, drawn, fresh, share)
-                tokens[:, block, book] = torch.where(keep, drawn, tokens[:, block, book])
-        self.codes[:, start:end] = tokens[:, block]
+                tokens[..., book] = torch.where(keep, drawn, tokens[..., book])
+        self.codes[:, start:end] = tokens
+
+    def _before(self, start: int, end: int) -> tuple[KVCache, Tensor | float]:
+        """Keys and values of all that a block sees before it, and what frame-aligned streams add to its own frames."""
+        first = max(0, end - self.crop)
+        inputs = self.inputs(first, end)
+        prefix, aligned = self._doubled(self.model.embed_prefix(inputs)), self.model.embed_aligned(inputs)
+        x = self._doubled(self.model.embed_steps(self.codes[:, first:start]))
+        if isinstance(aligned, Tensor):
+            x, aligned = x + aligned[:, : start - first], aligned[:, start - first :]
+        x = torch.cat([prefix, x], 1)
+        cache = self.model.transformer.make_cache(x.shape[0], prefix.shape[1] + end - first)
+        if x.shape[1]:
+            begins = torch.full((1,), start - first, device=x.device)
+            self.model.transformer(x, mask=self.model.block_mask(begins, prefix.shape[1], start - first), cache=cache)
+        return cache, aligned
 
 
 def pass_plan(num_codebooks: int, passes: int) -> list[tuple[range, float]]:

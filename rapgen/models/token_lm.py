@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from rapgen.distributed import sum_over_ranks, world_size
 from rapgen.interfaces import TokenSpec
 from rapgen.models.patterns import PAD, frames_of_steps, lay_out, layout
-from rapgen.models.transformer import KVCache, Transformer
+from rapgen.models.transformer import Transformer
 
 Batch = Mapping[str, Tensor]  # "target" [B, F, Q], and each input stream by name, int64 with PAD
 
@@ -64,7 +64,7 @@ class TokenLM(nn.Module):
         inputs: streams read, by name, in the order in which their prefixes stand.
         pattern: `flat`, `delay` or `masked` (`rapgen.models.patterns`).
         condition_dropout: share of training clips without any condition; each is dropped alone as often.
-        block_frames: shortest stretch that is predicted at once under `masked`.
+        block_frames: shortest stretch that is predicted at once under `masked`, and that sees itself once it is known.
     """
 
     def __init__(
@@ -110,10 +110,6 @@ class TokenLM(nn.Module):
         """Tokens of the steps before, int64 [B, S, Q] -> f32 [B, S, width]."""
         return self.embed_target(previous).sum(-2)
 
-    def hidden(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
-        """f32 [B, L, width] -> f32 [B, L, width]."""
-        return self.transformer(x, causal=self.pattern != "masked", cache=cache)
-
     def logits(self, hidden: Tensor, book: int) -> Tensor:
         """f32 [..., width] -> f32 [..., V] for one codebook; the output shares the input's table."""
         return F.linear(hidden, self.embed_target.table[book, :-1])
@@ -155,7 +151,7 @@ class TokenLM(nn.Module):
         if isinstance(aligned, Tensor):
             x = x + aligned[:, frames_of_steps(self.pattern, steps, books)]
         prefix = self.embed_prefix(batch)
-        hidden = self.hidden(torch.cat([prefix, x], 1))[:, prefix.shape[1] :]
+        hidden = self.transformer(torch.cat([prefix, x], 1))[:, prefix.shape[1] :]
         predicts = layout(self.pattern, steps, books) >= 0
         picked = [(self.logits(hidden[:, p], q), tokens[:, p, q]) for q, p in enumerate(predicts.unbind(1))]
         return _summarise({q: (lg.flatten(0, 1), t.flatten()) for q, (lg, t) in enumerate(picked)}, books)
@@ -176,7 +172,7 @@ class TokenLM(nn.Module):
         above = torch.arange(books, device=device) > level[:, None]
         hide = ahead[:, :, None] & above[:, None, :]
         hide[torch.arange(rows), :, level] = hidden_at_level
-        state = self.masked_hidden(torch.where(hide, PAD, codes), batch)
+        state = self.masked_hidden(torch.where(hide, PAD, codes), batch, starts[:, 0])
         found = {}
         for q in range(books):
             here = hidden_at_level & (level == q)[:, None]
@@ -184,11 +180,23 @@ class TokenLM(nn.Module):
                 found[q] = (self.logits(state[here], q), codes[..., q][here])
         return _summarise(found, books)
 
-    def masked_hidden(self, tokens: Tensor, batch: Batch) -> Tensor:
-        """One pass under `masked`: int64 [B, F, Q] with PAD where unknown -> f32 [B, F, width]."""
+    def masked_hidden(self, tokens: Tensor, batch: Batch, starts: Tensor) -> Tensor:
+        """One pass under `masked`: int64 [B, F, Q] with PAD where unknown -> f32 [B, F, width].
+
+        Frames from `starts` int64 [B] on are one block; before it are blocks of `block_frames`, the first perhaps
+        shorter. A block sees itself and what stands before it, so that what is known need be computed but once.
+        """
         prefix = self.embed_prefix(batch)
         x = self.embed_steps(tokens) + self.embed_aligned(batch)
-        return self.hidden(torch.cat([prefix, x], 1))[:, prefix.shape[1] :]
+        mask = self.block_mask(starts, prefix.shape[1], x.shape[1])
+        return self.transformer(torch.cat([prefix, x], 1), mask=mask)[:, prefix.shape[1] :]
+
+    def block_mask(self, starts: Tensor, prefix: int, frames: int) -> Tensor:
+        """Which positions, a prefix and frames, each position sees: bool [B, 1, L, L]."""
+        frame = torch.arange(frames, device=starts.device)
+        block = torch.div(frame - starts[:, None], self.block_frames, rounding_mode="floor").clamp(max=0)
+        block = F.pad(block, (prefix, 0), value=-frames - 1)
+        return (block[:, :, None] >= block[:, None, :]).unsqueeze(1)
 
     def _drop_conditions(self, batch: Batch, chance: Tensor) -> Batch:
         drop_all, *each = (chance < self.condition_dropout).unbind(1)

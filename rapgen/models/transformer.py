@@ -91,15 +91,18 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(self, x: Tensor, turn: Tensor, causal: bool, cache: KVCache | None, layer: int) -> Tensor:
+    def forward(
+        self, x: Tensor, turn: Tensor, causal: bool, mask: Tensor | None, cache: KVCache | None, layer: int
+    ) -> Tensor:
         batch, length, width = x.shape
         q, k, v = self.qkv(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         q, k = _rotate(q, turn), _rotate(k, turn)
         if cache is not None:
             k, v = cache.append(layer, k, v)
         dropout = self.dropout if self.training else 0.0
-        # With a cache the queries are the last positions: one query sees all, several come with an empty cache.
-        mask = None if cache is None or length > 1 else cache.mask
+        # With a cache the queries are the last positions: one query, and several where not `causal`, see all.
+        if cache is not None and length == 1:
+            mask = cache.mask
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal and length > 1, dropout_p=dropout)
         return self.out(y.transpose(1, 2).reshape(batch, length, width))
 
@@ -115,8 +118,10 @@ class Block(nn.Module):
         self.down = nn.Linear(hidden, width, bias=False)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, turn: Tensor, causal: bool, cache: KVCache | None, layer: int) -> Tensor:
-        x = x + self.dropout(self.attention(self.norm_attention(x), turn, causal, cache, layer))
+    def forward(
+        self, x: Tensor, turn: Tensor, causal: bool, mask: Tensor | None, cache: KVCache | None, layer: int
+    ) -> Tensor:
+        x = x + self.dropout(self.attention(self.norm_attention(x), turn, causal, mask, cache, layer))
         gate, up = self.gate_up(self.norm_mlp(x)).chunk(2, -1)
         return x + self.dropout(self.down(F.silu(gate) * up))
 
@@ -153,13 +158,18 @@ class Transformer(nn.Module):
             "like": self.norm.weight,
         }
 
-    def forward(self, x: Tensor, *, causal: bool = True, cache: KVCache | None = None) -> Tensor:
-        """Positions go on from what `cache` holds; several positions at once need an empty cache."""
+    def forward(
+        self, x: Tensor, *, causal: bool = True, mask: Tensor | None = None, cache: KVCache | None = None
+    ) -> Tensor:
+        """Positions go on from what `cache` holds; several at once need an empty cache, or that all see all.
+
+        Bool [B, 1, L, L] says, in place of `causal`, which positions each position sees.
+        """
         count = x.shape[1]
         table = self.turn_table(count + (0 if cache is None else cache.filled), x.device)
         turn = table[:count] if cache is None else cache.turns(table, count)
         for layer, block in enumerate(self.blocks):
-            x = block(x, turn, causal, cache, layer)
+            x = block(x, turn, causal and mask is None, mask, cache, layer)
         if cache is not None:
             cache.filled += count
         return self.norm(x)
