@@ -43,7 +43,7 @@ def _check(beats: int, needed: int, free: int | None, where: str) -> None:
         )
 
 
-def _caches(lm: AudioLM, sampling: Samplings) -> Iterator[float]:
+def _caches(lm: AudioLM, sampling: Samplings) -> Iterator[int]:
     """Bytes of keys and values for one beat, of each stage that keeps any."""
     for stage, model in lm.models.items():
         if model.pattern != "masked":
@@ -53,8 +53,8 @@ def _caches(lm: AudioLM, sampling: Samplings) -> Iterator[float]:
             yield 2 * len(net.blocks) * rows * room * net.width * _FLOAT
 
 
-def _prefix(model: TokenLM, crop: int) -> float:
+def _prefix(model: TokenLM, crop: int) -> int:
     """Positions that stand before the steps of a window of `crop` frames."""
     prefixes = [stream.spec for stream in model.inputs.values() if stream.is_prefix]
     seconds = crop / model.target.frame_rate
-    return sum(spec.num_codebooks * (1 if spec.is_prefix else seconds * spec.frame_rate) for spec in prefixes)
+    return sum(spec.num_codebooks * (1 if spec.is_prefix else spec.frames(seconds)) for spec in prefixes)
