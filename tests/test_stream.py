@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -259,7 +260,7 @@ def test_ctrl_c_in_a_pipe(tiny_run: Path) -> None:
     _, err = process.communicate(timeout=30)
     assert head.startswith(b"RIFF")
     assert process.returncode == 130
-    assert len(err.splitlines()) == 1
+    assert re.fullmatch(r"stopped; \d+\.\d s were made\n", err.decode())
 
 
 def test_a_closed_pipe_ends_it_quietly(tiny_run: Path) -> None:
@@ -379,6 +380,18 @@ def test_a_device_that_breaks_is_one_line(tiny_run: Path, devices: list[Device])
     assert len(devices[0].played) == 2
 
 
+def test_ctrl_c_silences_the_device(lm: MusicLM, devices: list[Device]) -> None:
+    take = lm.begin([PROMPT], Wishes(duration_s=60))
+
+    def report(share: float) -> None:
+        if share > 0.05:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=r"stopped; [34]\.\d s were made"):
+        stream(take, None, report)
+    assert not devices[0].is_open
+
+
 @pytest.mark.parametrize(("speed", "held_s"), [(2.0, 1.0), (0.5, 5.0), (0.25, 7.5)])
 def test_playing_begins_when_the_rest_will_come_in_time(
     lm: MusicLM, devices: list[Device], speed: float, held_s: float
@@ -419,4 +432,4 @@ def test_only_one_beat_can_be_heard(tmp_path: Path) -> None:
     for asked in (["trap", "--num", 2], ["--prompts", tmp_path / "prompts.txt"], ["trap", "--num", 2, "-o", "-"]):
         result = rapgen("generate", *asked, "--stream")
         assert result.exit_code == 2
-        assert result.stderr == "error: --stream makes one beat as you listen; leave out --num and --prompts\n"
+        assert result.stderr == "error: --stream and -o - make one beat as you listen; leave out --num and --prompts\n"

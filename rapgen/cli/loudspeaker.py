@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from queue import Queue
+from contextlib import suppress
+from queue import Full, Queue
 from typing import TYPE_CHECKING, Any
 
 from rapgen.errors import AudioError
@@ -52,6 +53,8 @@ def play(chunks: Iterator[list[np.ndarray]], take: Take) -> None:
                 feeder.join()
             except KeyboardInterrupt:
                 device.abort()  # what the device still holds is not played
+                with suppress(Full):
+                    waiting.put_nowait(None)
                 raise
         if failures:
             raise failures[0]

@@ -24,7 +24,7 @@ Report = Callable[[float], None]  # told the share of a take that is made
 def check_stream(output: Path | None, *, num: int, is_folder: bool) -> None:
     """Find out, before the model is loaded, whether one beat can go where it is to go as it is made."""
     if num > 1 or is_folder:
-        raise PromptError("--stream makes one beat as you listen; leave out --num and --prompts")
+        raise PromptError("--stream and -o - make one beat as you listen; leave out --num and --prompts")
     if output is None:
         from rapgen.cli.loudspeaker import check_loudspeaker
 
@@ -38,14 +38,17 @@ def check_stream(output: Path | None, *, num: int, is_folder: bool) -> None:
 def stream(take: Take, output: Path | None, report: Report) -> None:
     """One beat as it is made: into a file, a pipe or, where `output` is None, aloud."""
     told = _told(take, report)
-    if output is None:
-        from rapgen.cli.loudspeaker import play
+    try:
+        if output is None:
+            from rapgen.cli.loudspeaker import play
 
-        play(told, take)
-    elif output == STDOUT:
-        _pipe(told, take)
-    else:
-        _grow(told, take, output)
+            play(told, take)
+        elif output == STDOUT:
+            _pipe(told, take)
+        else:
+            _grow(told, take, output)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(str(stop) or f"stopped; {take.made_s:.1f} s were made") from None
 
 
 def save(take: Take, paths: Sequence[Path], report: Report) -> None:
