@@ -32,11 +32,15 @@ class MusicLM(AudioLM):
 
     @classmethod
     def load(cls, model: str | Path | None = None, *, device: str = "cpu") -> MusicLM:
-        """Load a run or a bundle by path or name (None: the embedded one).
+        """Load a run or a bundle by path or name (None: the embedded one), ready to make sound at once.
 
-        Raises ModelError where it is missing, incomplete or damaged.
+        Raises ModelError where it is missing, incomplete or damaged, RapgenError where there is no such device.
         """
-        return cls(*load_model(model, device=device))
+        lm = cls(*load_model(model, device=device))
+        for stage, token_lm in lm.models.items():
+            if token_lm.pattern != "masked":
+                lm.engine(stage)
+        return lm
 
     def generate(
         self,
