@@ -92,9 +92,8 @@ def with_threads(work: Work, threads: int) -> Work:
 def print_machine(*packages: str) -> None:
     """What it runs on, in two lines: the machine, and the versions of torch, rapgen and the packages compared."""
     cores, load = os.cpu_count(), os.getloadavg()[0]
-    print(
-        f"{cpu_name()}, {cores} cores, {cache_bytes() / 2**20:.0f} MiB of L3 cache, {platform.system()}, load {load:.1f}"
-    )
+    cache = f"{cache_bytes() / 2**20:.0f} MiB of last cache"
+    print(f"{cpu_name()}, {cores} cores, {cache}, {platform.system()}, load {load:.1f}")
     versions = (f"{name} {importlib.metadata.version(name)}" for name in ("torch", "rapgen", *packages))
     print(f"Python {platform.python_version()}, {', '.join(versions)}", flush=True)
 

@@ -3,11 +3,11 @@
     pip install "rapgen[hf]"
     python benchmarks/musicgen.py
 
-Both have the same width, layers, heads, codebooks of 2048 in the delay pattern, feed-forward weights, random weights in
-fp32 as they are loaded by default, batch 1 and guidance 3; both make the same number of steps and draw from the 250 most
+Both have the same width, layers, heads, feed-forward weights and codebooks of 2048 in the delay pattern, random weights
+as they are loaded by default, batch 1 and guidance 3; both make the same number of steps and draw from the 250 most
 probable. MusicGen runs through `generate` with its own cache. It reads its text by cross-attention from 12 encoder
-states; rapgen's stands in front of the first step as a prefix of tokens. Each runs with one or two threads, whichever
-suits it better.
+states; rapgen's stands before the first step as a prefix of tokens. Each runs with one or two threads, whichever suits
+it better.
 """
 
 from __future__ import annotations
@@ -55,15 +55,14 @@ def main() -> None:
 
 def model_of(folder: Path, width: int, layers: int, guidance: float, *, crop_s: float) -> MusicLM:
     """A model whose COARSE has these sizes and whose other stages cost next to nothing."""
-    coarse = models.stage(width, layers, crop_s, pattern="delay", num_codebooks=BOOKS, inputs=["toy"])
-    tiny = {
-        "semantic": models.stage(8, 1, crop_s, inputs=["toy"]),
-        "fine": models.stage(8, 1, crop_s, passes=1, inputs=["toy"]),
+    tiny = models.stage(8, 1, crop_s, inputs=["toy"])
+    stages = {
+        "semantic": tiny,
+        "coarse": models.stage(width, layers, crop_s, pattern="delay", num_codebooks=BOOKS, inputs=["toy"]),
+        "fine": {**tiny, "passes": 1},
     }
     sampling = {"coarse": {"guidance_scale": guidance, "top_k": TOP_K}}
-    tree = models.recipe(
-        books=BOOKS + 1, size=SIZE, stages={"coarse": coarse, **tiny}, sampling=sampling, conditioners=["toy"]
-    )
+    tree = models.recipe(books=BOOKS + 1, size=SIZE, stages=stages, sampling=sampling, conditioners=["toy"])
     return models.random_model(folder, tree)
 
 
