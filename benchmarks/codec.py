@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from functools import partial
 
 import harness
 import torch
@@ -36,13 +37,13 @@ def main() -> None:
 def measure(options: argparse.Namespace) -> dict[str, float]:
     """Times real time, by name, direction and threads."""
     works = {
-        (name, threads): harness.with_threads(work, threads)
+        f"{name} {threads}": harness.with_threads(work, threads)
         for name, work in (shipped(options.model, options.seconds) | encodec(options.seconds)).items()
         for threads in harness.thread_counts()
     }
     for work in works.values():
-        work()
-    spent = harness.alternate({f"{name} {threads}": work for (name, threads), work in works.items()}, options.runs)
+        work()  # what is allocated once
+    spent = harness.alternate({name: partial(harness.seconds, work) for name, work in works.items()}, options.runs)
     rates = {name: options.seconds / statistics.median(each) for name, each in spent.items()}
     for direction in ("encode", "decode"):
         for threads in harness.thread_counts():

@@ -11,14 +11,15 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 READ_AT_ONCE = 512 * 2**20  # bytes: far over any cache
 
+T = TypeVar("T")
 Work = Callable[[], object]
-Seconds = dict[str, list[float]]  # of each contender, run after run
 
 
 def parser(doc: str | None, *, runs: int) -> argparse.ArgumentParser:
@@ -45,13 +46,13 @@ def seconds(work: Work) -> float:
     return time.perf_counter() - start
 
 
-def alternate(contenders: Mapping[str, Work], runs: int) -> Seconds:
-    """Run all in turn, `runs` times over, so that what else the machine does falls on all of them."""
-    spent: Seconds = {name: [] for name in contenders}
+def alternate(contenders: Mapping[str, Callable[[], T]], runs: int) -> dict[str, list[T]]:
+    """What all give, measured in turn, `runs` times over, so that what else the machine does falls on all of them."""
+    given: dict[str, list[T]] = {name: [] for name in contenders}
     for _ in range(runs):
-        for name, work in contenders.items():
-            spent[name].append(seconds(work))
-    return spent
+        for name, measure in contenders.items():
+            given[name].append(measure())
+    return given
 
 
 def ratio(slow: Iterable[float], fast: Iterable[float]) -> float:
@@ -59,12 +60,11 @@ def ratio(slow: Iterable[float], fast: Iterable[float]) -> float:
     return statistics.median(s / f for s, f in zip(slow, fast, strict=True))
 
 
-def at_best_threads(work: Work, trial: Work) -> tuple[Work, int]:
-    """The work with one or two threads, whichever runs `trial`, a short form of it, faster; and how many."""
+def best_threads(trial: Work) -> int:
+    """One or two threads, whichever does a short form of the work faster."""
     trial()  # what is loaded and allocated once
     took = {threads: seconds(with_threads(trial, threads)) for threads in thread_counts()}
-    best = min(took, key=lambda threads: took[threads])
-    return with_threads(work, best), best
+    return min(took, key=lambda threads: took[threads])
 
 
 def thread_counts() -> list[int]:
@@ -72,10 +72,10 @@ def thread_counts() -> list[int]:
     return sorted({1, min(2, os.cpu_count() or 1)})
 
 
-def with_threads(work: Work, threads: int) -> Work:
+def with_threads(work: Callable[[], T], threads: int) -> Callable[[], T]:
     """The work, done with that many threads of torch."""
 
-    def run() -> object:
+    def run() -> T:
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:

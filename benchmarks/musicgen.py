@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import harness
@@ -42,12 +44,16 @@ def main() -> None:
     steps = frames + BOOKS - 1
     with tempfile.TemporaryDirectory() as folder:
         model = model_of(Path(folder), options.width, options.layers, options.guidance, crop_s=options.seconds)
-    ours, our_threads = harness.at_best_threads(lambda: decode(model, frames), lambda: decode(model, FRAME_RATE))
-    theirs, their_threads = musicgen(options.width, options.layers, options.guidance, steps)
-    spent = harness.alternate({"rapgen": ours, "transformers": theirs}, options.runs)
+    theirs = musicgen(options.width, options.layers, options.guidance)
+    works = {
+        "rapgen": (lambda: decode(model, frames), harness.best_threads(lambda: decode(model, FRAME_RATE))),
+        "transformers": (lambda: theirs(steps), harness.best_threads(lambda: theirs(FRAME_RATE))),
+    }
+    timed = {name: partial(harness.seconds, harness.with_threads(*each)) for name, each in works.items()}
+    spent = harness.alternate(timed, options.runs)
     rates = {name: steps / statistics.median(each) for name, each in spent.items()}
     times = harness.ratio(spent["transformers"], spent["rapgen"])
-    for name, threads in (("rapgen", our_threads), ("transformers", their_threads)):
+    for name, (_, threads) in works.items():
         print(f"{name:<13} {rates[name]:7.1f} steps/s, {threads} thread(s)")
     print(f"{times:.1f} x MusicGen's class in transformers, {options.width} x {options.layers}, {steps} steps")
     harness.finish(options, {**rates, "ratio": times})
@@ -72,8 +78,8 @@ def decode(model: MusicLM, frames: int) -> None:
         pass
 
 
-def musicgen(width: int, layers: int, guidance: float, steps: int) -> tuple[harness.Work, int]:
-    """MusicGen's decoder making so many steps, and its best number of threads."""
+def musicgen(width: int, layers: int, guidance: float) -> Callable[[int], None]:
+    """MusicGen's decoder, to be told how many steps to make."""
     load_torchaudio()
     from transformers import MusicgenForCausalLM
     from transformers.models.musicgen.configuration_musicgen import MusicgenDecoderConfig
@@ -107,7 +113,7 @@ def musicgen(width: int, layers: int, guidance: float, steps: int) -> tuple[harn
         if made.shape[-1] != count - BOOKS + 1:
             raise RuntimeError(f"MusicGen made {made.shape[-1]} frames in {count} steps; this benchmark counts wrong")
 
-    return harness.at_best_threads(lambda: generate(steps), lambda: generate(FRAME_RATE))
+    return generate
 
 
 if __name__ == "__main__":
