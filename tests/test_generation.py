@@ -22,7 +22,7 @@ from torch import Tensor
 from rapgen.audio.io import read_audio, write_wav
 from rapgen.errors import AudioError, ModelError, PromptError, RapgenError
 from rapgen.generation.audiolm import AudioLM, Opening, Piece, _Stages
-from rapgen.generation.decoders import pass_plan
+from rapgen.generation.masked import pass_plan
 from rapgen.generation.export import export_bundle
 from rapgen.generation.musiclm import Beat, MusicLM
 from rapgen.generation.noise import gumbel
@@ -192,19 +192,20 @@ def test_what_is_asked_for_changes_the_beat(lm: MusicLM) -> None:
 
 @given(seed=st.integers(0, 2**70), start=st.integers(0, 5000), num=st.integers(1, 20), books=st.integers(1, 5))
 def test_noise_is_a_function_of_the_place(seed: int, start: int, num: int, books: int) -> None:
-    options: dict[str, Any] = {"seed": seed, "item": 1, "stage": "fine", "num_codebooks": books, "size": 13}
+    options: dict[str, Any] = {"seed": seed, "item": 1, "stage": "fine", "books": range(books), "size": 13}
     window = gumbel(start_frame=start, num_frames=num, **options)
     assert window.shape == (num, books, 13)
     assert window.dtype == torch.float32
     assert torch.isfinite(window).all()
     wider = gumbel(start_frame=max(0, start - 3), num_frames=num + 7, **options)
     assert torch.equal(wider[min(3, start) :][:num], window)
+    assert torch.equal(gumbel(start_frame=start, num_frames=num, **{**options, "books": [books - 1]}), window[:, -1:])
     for change in ({"seed": seed + 1}, {"item": 2}, {"stage": "coarse"}):
         assert not torch.equal(gumbel(start_frame=start, num_frames=num, **{**options, **change}), window)
 
 
 def test_noise_is_gumbel() -> None:
-    noise = gumbel(seed=0, item=0, stage="fine", start_frame=0, num_frames=2000, num_codebooks=4, size=64)
+    noise = gumbel(seed=0, item=0, stage="fine", start_frame=0, num_frames=2000, books=range(4), size=64)
     assert noise.mean().item() == pytest.approx(0.57722, abs=0.01)
     assert noise.var().item() == pytest.approx(math.pi**2 / 6, abs=0.02)
     assert np.corrcoef(noise[:, 0].flatten(), noise[:, 1].flatten())[0, 1] == pytest.approx(0, abs=0.01)
@@ -214,7 +215,7 @@ def test_noise_is_gumbel() -> None:
 @pytest.mark.parametrize(("temperature", "top_k"), [(1.0, 0), (0.5, 0), (1.0, 3), (2.0, 2)])
 def test_tokens_are_drawn_as_the_logits_have_it(temperature: float, top_k: int) -> None:
     logits = torch.tensor([0.0, 1.0, 2.0, -1.0, 0.5])
-    noise = gumbel(seed=1, item=0, stage="x", start_frame=0, num_frames=20_000, num_codebooks=1, size=5)[:, 0]
+    noise = gumbel(seed=1, item=0, stage="x", start_frame=0, num_frames=20_000, books=[0], size=5)[:, 0]
     drawn = draw(logits.expand(20_000, -1), noise, Sampling(temperature=temperature, top_k=top_k))
     least = logits.sort(descending=True).values[(top_k or 5) - 1]
     expected = torch.where(logits >= least, logits / temperature, -torch.inf).softmax(-1)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rapgen.generation.decoders import CausalDecoder
+from rapgen.generation.causal import CausalDecoder
+from rapgen.generation.engine import make_engine
 from rapgen.interfaces import TokenSpec
 from rapgen.models.patterns import PAD, frames_of_steps, lay_out, layout, steps_until
 from rapgen.models.token_lm import Input, TokenLM
@@ -178,7 +179,7 @@ def test_decoding_with_a_cache_follows_the_full_pass(pattern: str, guidance_scal
 
     sampling = Sampling(temperature=0, guidance_scale=guidance_scale)
     decoder = CausalDecoder(
-        model, inputs, stage="coarse", frames=FRAMES, crop=3 * FRAMES, sampling=sampling, keys=[(0, 0)]
+        model, inputs, engine=make_engine(model), stage="coarse", frames=FRAMES, crop=3 * FRAMES, sampling=sampling, keys=[(0, 0)]
     )
     for until in (1, 2, 5, FRAMES):
         decoder.advance(until)

@@ -57,7 +57,7 @@ def test_causal_looks_back_only(model: Transformer) -> None:
 @torch.no_grad()
 def test_only_distances_count(model: Transformer) -> None:
     """The same positions further on give the same result: rotary attention knows no absolute place."""
-    attention, turns = model.blocks[0].attention, model._turn_table(600, torch.device("cpu"))
+    attention, turns = model.blocks[0].attention, model.turn_table(600, torch.device("cpu"))
     x = noise(1, 20, 32)
     here = attention(x, turns[:20], True, None, 0)
     for start in (1, 37, 500):
@@ -71,7 +71,7 @@ def test_rows_of_a_batch_are_apart(model: Transformer) -> None:
     assert torch.allclose(model(x)[1:2], model(x[1:2]), atol=1e-5)
 
 
-def test_the_turn_table_is_neither_saved_nor_trained(model: Transformer) -> None:
+def test_theturn_table_is_neither_saved_nor_trained(model: Transformer) -> None:
     model(noise(1, 4, 32))
     assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}
 

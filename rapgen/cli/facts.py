@@ -9,7 +9,8 @@ import torch
 import yaml
 
 from rapgen.checkpoint import find_model, latest_checkpoint, read_meta
-from rapgen.generation.decoders import pass_plan, window_of
+from rapgen.generation.decoders import window_of
+from rapgen.generation.masked import pass_plan
 from rapgen.identities import Parts
 from rapgen.interfaces import TokenSpec, Trainable, TunableTextEncoder
 from rapgen.models.mulan import MuLaNPart

@@ -6,7 +6,8 @@ front (section 3.2). Both are this class: without conditions it is AudioLM.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,10 @@ import torch
 from torch import Tensor
 
 from rapgen.audio.rate import to_rate
-from rapgen.generation.decoders import CausalDecoder, MaskedDecoder, frames_read
+from rapgen.generation.causal import CausalDecoder
+from rapgen.generation.decoders import frames_read
+from rapgen.generation.engine import Engine, make_engine
+from rapgen.generation.masked import MaskedDecoder
 from rapgen.groove import read_groove
 from rapgen.identities import Parts
 from rapgen.interfaces import Prompt
@@ -51,6 +55,13 @@ class AudioLM:
         self.recipe, self.parts, self.models = recipe, parts, models
         self.codec = parts["codec"].component
         self.streams = {name: stage_streams(recipe, parts, name) for name in models}
+        self._engines: dict[str, Engine] = {}
+
+    def engine(self, stage: str) -> Engine:
+        """What runs the steps of a causal stage; made when it is first needed."""
+        if stage not in self._engines:
+            self._engines[stage] = make_engine(self.models[stage])
+        return self._engines[stage]
 
     def stream(
         self,
@@ -66,10 +77,15 @@ class AudioLM:
         The tokens depend neither on `block`, nor on what else is in the batch, nor on how many frames follow.
         """
         stages = _Stages(self, pieces, frames, sampling, opening)
-        for start in range(0, frames, block or frames):
-            end = min(start + (block or frames), frames)
-            stages.advance(end)
+        size = block or frames
+        ends = [min(start + size, frames) for start in range(0, frames, size)]
+        for start, end in zip(range(0, frames, size), _ahead(stages.advance_causal, ends, self._device), strict=True):
+            stages.advance_fine(end)
             yield stages.codes(start, end)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.models["coarse"].embed_target.table.device
 
     @torch.inference_mode()
     def play(self, blocks: Iterator[Tensor]) -> Iterator[Tensor]:
@@ -102,10 +118,29 @@ class AudioLM:
     def tokenize(self, audio: Tensor) -> Opening:
         """Tokens of audio f32 [B, C, S] at the codec's rate, for a piece that goes on from it: whole frames only."""
         semantic = self.parts["semantic"].component
-        audio = audio.to(self.models["coarse"].embed_target.table.device)
+        audio = audio.to(self._device)
         own = to_rate(audio, self.codec.spec.sample_rate, semantic.spec.sample_rate)
         tokens = semantic.encode(own)[:, : own.shape[-1] // semantic.spec.hop_length]
         return Opening(tokens, self.codec.encode(audio)[:, : audio.shape[-1] // self.codec.spec.hop_length])
+
+
+def _ahead(work: Callable[[int], None], ends: Sequence[int], device: torch.device) -> Iterator[int]:
+    """Each of `ends` once the work up to it is done; on a CPU the next is done meanwhile, on another core.
+
+    Not on a GPU: its graphs must be captured while nothing else is asked of it.
+    """
+    if device.type != "cpu":
+        for end in ends:
+            work(end)
+            yield end
+        return
+    with ThreadPoolExecutor(1, "decoder") as pool:
+        coming = pool.submit(work, ends[0])
+        for end, after in zip(ends, [*ends[1:], None], strict=True):
+            coming.result()
+            if after is not None:
+                coming = pool.submit(work, after)
+            yield end
 
 
 class _Stages:
@@ -132,11 +167,14 @@ class _Stages:
         self.coarse = self._decoder("coarse", coarse, known["coarse"])
         self.fine = self._decoder("fine", fine, known["fine"])
 
-    def advance(self, end: int) -> None:
-        """Know all codes of the frames before `end`."""
+    def advance_causal(self, end: int) -> None:
+        """Know all that FINE needs to know the frames before `end`."""
         fine, _, semantic = self._reach(end)
         self.semantic.advance(semantic)
         self.coarse.advance(fine)
+
+    def advance_fine(self, end: int) -> None:
+        """Know all codes of the frames before `end`."""
         self.fine.advance(end)
 
     def codes(self, start: int, end: int) -> Tensor:
@@ -180,7 +218,7 @@ class _Stages:
 
         if model.pattern == "masked":
             return MaskedDecoder(model, inputs, passes=settings.passes, **options)
-        return CausalDecoder(model, inputs, **options)
+        return CausalDecoder(model, inputs, engine=self.lm.engine(name), **options)
 
     def _conditions(self, streams: StageStreams) -> dict[str, tuple[Tensor, Tensor]]:
         """Prefixes of the conditional and of the unconditional pass, by name."""

@@ -13,7 +13,7 @@ def guide(logits: Tensor, scale: float) -> Tensor:
     if scale == 1:
         return logits
     conditional, unconditional = logits.chunk(2)
-    return unconditional + scale * (conditional - unconditional)
+    return torch.lerp(unconditional, conditional, scale)
 
 
 def draw(logits: Tensor, noise: Tensor, sampling: Sampling) -> Tensor:
@@ -21,6 +21,6 @@ def draw(logits: Tensor, noise: Tensor, sampling: Sampling) -> Tensor:
     if sampling.temperature == 0:
         return logits.argmax(-1)
     if 0 < sampling.top_k < logits.shape[-1]:
-        least = logits.topk(sampling.top_k).values[..., -1:]
-        logits = torch.where(logits < least, -torch.inf, logits)
-    return (logits / sampling.temperature + noise).argmax(-1)
+        least = logits.topk(sampling.top_k, sorted=False).values.amin(-1, keepdim=True)
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    return torch.add(noise, logits, alpha=1 / sampling.temperature).argmax(-1)

@@ -118,6 +118,10 @@ class TokenLM(nn.Module):
         """f32 [..., width] -> f32 [..., V] for one codebook; the output shares the input's table."""
         return F.linear(hidden, self.embed_target.table[book, :-1])
 
+    def heads(self) -> Tensor:
+        """The weights of all codebooks' logits: f32 [Q * V, width]."""
+        return self.embed_target.table[:, :-1].flatten(0, 1)
+
     # -------------------------------------------------------------------------------------------- loss
 
     def num_chances(self, frames: int) -> int:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+class CacheSizes(TypedDict):
+    """What a cache holds room for, and a tensor whose device and dtype it takes."""
+
+    layers: int
+    batch: int
+    heads: int
+    length: int
+    head_dim: int
+    like: Tensor
 
 
 class KVCache:
@@ -20,6 +33,15 @@ class KVCache:
         """Bytes it takes, filled or not."""
         return self._store.nbytes
 
+    @property
+    def mask(self) -> Tensor | None:
+        """Which of the keys that `append` gives a query may see: bool [L], None: all."""
+        return None
+
+    def turns(self, table: Tensor, count: int) -> Tensor:
+        """The rows of the rotary table for the next `count` positions."""
+        return table[self.filled : self.filled + count]
+
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store [B, H, L, D] behind the filled prefix; views [B, H, filled + L, D] of keys and values."""
         end = self.filled + keys.shape[2]
@@ -27,6 +49,37 @@ class KVCache:
         store[0, :, :, self.filled : end] = keys
         store[1, :, :, self.filled : end] = values
         return store[0, :, :, :end], store[1, :, :, :end]
+
+
+class FixedCache(KVCache):
+    """A cache whose next position is a tensor: the same kernels serve every step, so a CUDA graph can replay them.
+
+    One position at a time reads a view of `span` positions and masks what is not filled; several are stored as ever.
+    """
+
+    def __init__(self, *, layers: int, batch: int, heads: int, length: int, head_dim: int, like: Tensor) -> None:
+        super().__init__(layers=layers, batch=batch, heads=heads, length=length, head_dim=head_dim, like=like)
+        self._store.zero_()  # what is masked is read too, and must be numbers
+        self.position = torch.zeros(1, dtype=torch.int64, device=like.device)
+        self.span = length
+
+    @property
+    def mask(self) -> Tensor:
+        """The filled positions, and the next: bool [span]."""
+        return torch.arange(self.span, device=self.position.device) <= self.position
+
+    def turns(self, table: Tensor, count: int) -> Tensor:
+        """The rows of the rotary table for the next `count` positions."""
+        return table.index_select(0, self.position) if count == 1 else super().turns(table, count)
+
+    def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Store [B, H, L, D] at the next positions; views [B, H, span, D], or of the filled prefix where L > 1."""
+        if keys.shape[2] > 1:
+            return super().append(layer, keys, values)
+        store = self._store[layer]
+        store[0].index_copy_(2, self.position, keys)
+        store[1].index_copy_(2, self.position, values)
+        return store[0, :, :, : self.span], store[1, :, :, : self.span]
 
 
 class Attention(nn.Module):
@@ -46,7 +99,8 @@ class Attention(nn.Module):
             k, v = cache.append(layer, k, v)
         dropout = self.dropout if self.training else 0.0
         # With a cache the queries are the last positions: one query sees all, several come with an empty cache.
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=causal and length > 1, dropout_p=dropout)
+        mask = None if cache is None or length > 1 else cache.mask
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal and length > 1, dropout_p=dropout)
         return self.out(y.transpose(1, 2).reshape(batch, length, width))
 
 
@@ -86,28 +140,31 @@ class Transformer(nn.Module):
 
     def make_cache(self, batch: int, length: int) -> KVCache:
         """An empty cache for `batch` rows of up to `length` positions."""
-        like = self.norm.weight
-        head_dim = self.width // self.heads
-        return KVCache(
-            layers=len(self.blocks),
-            batch=batch,
-            heads=self.heads,
-            length=length,
-            head_dim=head_dim,
-            like=like,
-        )
+        return KVCache(**self.cache_sizes(batch, length))
+
+    def cache_sizes(self, batch: int, length: int) -> CacheSizes:
+        """What a cache for `batch` rows of up to `length` positions is made with."""
+        return {
+            "layers": len(self.blocks),
+            "batch": batch,
+            "heads": self.heads,
+            "length": length,
+            "head_dim": self.width // self.heads,
+            "like": self.norm.weight,
+        }
 
     def forward(self, x: Tensor, *, causal: bool = True, cache: KVCache | None = None) -> Tensor:
         """Positions go on from what `cache` holds; several positions at once need an empty cache."""
-        start = cache.filled if cache is not None else 0
-        turn = self._turn_table(start + x.shape[1], x.device)[start : start + x.shape[1]]
+        count = x.shape[1]
+        table = self.turn_table(count + (0 if cache is None else cache.filled), x.device)
+        turn = table[:count] if cache is None else cache.turns(table, count)
         for layer, block in enumerate(self.blocks):
             x = block(x, turn, causal, cache, layer)
         if cache is not None:
-            cache.filled += x.shape[1]
+            cache.filled += count
         return self.norm(x)
 
-    def _turn_table(self, length: int, device: torch.device) -> Tensor:
+    def turn_table(self, length: int, device: torch.device) -> Tensor:
         """Rotary angles as (cos, sin): f32 [L, 2, head_dim / 2], grown as needed, never saved."""
         if len(self._turns) < length or self._turns.device != device:
             half = self.width // self.heads // 2
