@@ -21,7 +21,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ from peer import Peer, Sizes
 
 from rapgen import MusicLM
 from rapgen.generation import audiolm
-from rapgen.generation.audiolm import Piece
+from rapgen.generation.audiolm import Opening, Piece
 from rapgen.interfaces import Prompt
 from rapgen.models.token_lm import TokenLM
 from rapgen.tokens.streams import TOKEN_STAGES, make_model
@@ -88,7 +88,7 @@ def model_of(folder: Path, patterns: str, options: argparse.Namespace) -> MusicL
 
 def generation(ours: dict[str, MusicLM], peer: Peer, seconds: int, runs: int) -> dict[str, float]:
     """Tokens a second of each stage, and how many times longer the peer takes for all codes."""
-    works = {name: partial(stage_seconds, model) for name, model in ours.items()}
+    works = {name: partial(our_seconds, model) for name, model in ours.items()}
     works["peer"] = partial(peer_seconds, peer)
     threads = {name: harness.best_threads(partial(work, TRIAL_S)) for name, work in works.items()}
     timed = {name: harness.with_threads(partial(work, seconds), threads[name]) for name, work in works.items()}
@@ -98,25 +98,36 @@ def generation(ours: dict[str, MusicLM], peer: Peer, seconds: int, runs: int) ->
     print(f"\nGeneration of {seconds} s, tokens/s:")
     for name, each in given.items():
         rates = {s: counts[s] * seconds / statistics.median(run[s] for run in each) for s in TOKEN_STAGES}
-        codes_s = [run["coarse"] + run["fine"] for run in each]
-        figures |= {f"{name} {stage} tokens/s": rate for stage, rate in rates.items()}
-        figures |= {f"{name} codes_s": statistics.median(codes_s)}
+        codes_s = statistics.median(run["codes"] for run in each)
+        figures |= {f"{name} {stage} tokens/s": rate for stage, rate in rates.items()} | {f"{name} codes_s": codes_s}
         told = ", ".join(f"{stage} {rate:.0f}" for stage, rate in rates.items())
-        print(f"{titles(name)}: {told}; {statistics.median(codes_s):.2f} s for codes, {threads[name]} thread(s)")
+        print(f"{titles(name)}: {told}; {codes_s:.2f} s for all codes, {threads[name]} thread(s)")
     for name in PATTERNS:
-        pairs = ([run["coarse"] + run["fine"] for run in given[who]] for who in ("peer", name))
+        pairs = ([run["codes"] for run in given[who]] for who in ("peer", name))
         figures[f"{name} ratio"] = harness.ratio(*pairs)
         print(f"{figures[f'{name} ratio']:.1f} x audiolm-pytorch for {seconds} s of codes, {titles(name)}")
     return figures
 
 
-def stage_seconds(model: MusicLM, seconds: int) -> dict[str, float]:
-    """What each stage takes in making the codes of so many seconds."""
-    pieces = [Piece(Prompt(text="boom bap, 90 bpm"))]
+def our_seconds(model: MusicLM, seconds: int) -> dict[str, float]:
+    """What each stage takes in making the codes of so many seconds, and what all codes take once semantics are known.
+
+    The last is less than both stages alone, since FINE works on a second of sound while COARSE makes the next.
+    """
+    pieces, sampling = [Piece(Prompt(text="boom bap, 90 bpm"))], model.recipe.sampling
+    frames = seconds * CODE_RATE
+    semantic = torch.randint(SIZE, (1, (seconds + 1) * SEMANTIC_RATE, 1))
+    opening = Opening(semantic, torch.zeros(1, 0, COARSE + FINE, dtype=torch.int64))
     with watched_stages() as spent:
-        for _ in model.stream(pieces, seconds * CODE_RATE, sampling=model.recipe.sampling):
-            pass
-    return dict(spent)
+        consume(model.stream(pieces, frames, sampling=sampling))
+    blocks = model.stream(pieces, frames, sampling=sampling, opening=opening, block=CODE_RATE)
+    return {**spent, "codes": harness.seconds(lambda: consume(blocks))}
+
+
+def consume(blocks: Iterable[torch.Tensor]) -> None:
+    """Have all of them made."""
+    for _ in blocks:
+        pass
 
 
 @contextmanager
@@ -145,7 +156,8 @@ def watched_stages() -> Iterator[Counter[str]]:
 def peer_seconds(peer: Peer, seconds: int) -> dict[str, float]:
     """The same of audiolm-pytorch."""
     frames = seconds * CODE_RATE, seconds * SEMANTIC_RATE
-    return {stage: peer.generation_s(stage, *frames) for stage in TOKEN_STAGES}
+    spent = {stage: peer.generation_s(stage, *frames) for stage in TOKEN_STAGES}
+    return {**spent, "codes": spent["coarse"] + spent["fine"]}
 
 
 # -------------------------------------------------------------------------------------------------- training
@@ -153,15 +165,15 @@ def peer_seconds(peer: Peer, seconds: int) -> dict[str, float]:
 
 def training(ours: dict[str, MusicLM], peer: Peer, runs: int, folder: Path) -> dict[str, float]:
     """Tokens a second of each stage's training step, and how many times those of the peer."""
+    works = {name: partial(step_s, model, folder) for name, model in ours.items()}
+    works["peer"] = partial(peer_step_s, peer)
+    threads = {name: harness.best_threads(partial(work, "semantic")) for name, work in works.items()}
     figures = {}
     print(f"\nA training step of {ROWS} crops, tokens/s:")
     for stage in TOKEN_STAGES:
-        count, frames, semantic = crop(stage)
-        works = {name: partial(step_s, model, stage, folder) for name, model in ours.items()}
-        works["peer"] = partial(peer.training_step_s, stage, ROWS, frames, semantic)
-        threads = {name: harness.best_threads(work) for name, work in works.items()}
-        timed = {name: harness.with_threads(work, threads[name]) for name, work in works.items()}
+        timed = {name: harness.with_threads(partial(work, stage), threads[name]) for name, work in works.items()}
         spent = harness.alternate(timed, runs)
+        count, _, _ = crop(stage)
         for name, each in spent.items():
             figures[f"train {name} {stage} tokens/s"] = count / statistics.median(each)
         for name in PATTERNS:
@@ -179,8 +191,8 @@ def crop(stage: str) -> tuple[int, int, int]:
     return ROWS * tokens[stage], frames, semantic
 
 
-def step_s(model: MusicLM, name: str, folder: Path) -> float:
-    """Seconds of a step of rapgen's training loop, from one batch it asks for to the next."""
+def step_s(model: MusicLM, folder: Path, name: str) -> float:
+    """Seconds of a step of rapgen's training loop, all that it does in one included."""
     streams = model.streams[name]
     settings = getattr(model.recipe.stages, name).model_copy(
         update={"crop_s": CROPS_S[name], "batch_size": ROWS, "steps": STEPS, "block_s": CROPS_S[name]}
@@ -189,15 +201,21 @@ def step_s(model: MusicLM, name: str, folder: Path) -> float:
     batch = {k: torch.randint_like(zeros, sizes[k]) for k, zeros in example_batch(streams, settings).items()}
     marks: list[float] = []
 
-    def draw(number: int) -> tuple[dict[str, torch.Tensor]]:
-        marks.append(time.perf_counter())
-        return (batch,)
+    def watch(kind: str, step: int, figures: dict[str, float]) -> None:
+        if kind == "train":
+            marks.append(time.perf_counter())
 
     fresh: TokenLM = make_model(model.recipe, streams)
-    stage = Stage(name=name, settings=settings, model=fresh, batch=draw, valid_batches=lambda: [(batch,)])
+    stage = Stage(name, settings, fresh, batch=lambda number: (batch,), valid_batches=lambda: [(batch,)])
     with tempfile.TemporaryDirectory(dir=folder) as place:
-        train(stage, Path(place), seed=0, watch=lambda kind, step, figures: None)
-    return (marks[STEPS - 1] - marks[1]) / (STEPS - 2)
+        train(stage, Path(place), seed=0, watch=watch)
+    return (marks[-1] - marks[0]) / (STEPS - 1)
+
+
+def peer_step_s(peer: Peer, stage: str) -> float:
+    """The same of audiolm-pytorch."""
+    _, frames, semantic = crop(stage)
+    return peer.training_step_s(stage, ROWS, frames, semantic)
 
 
 def titles(name: str) -> str:

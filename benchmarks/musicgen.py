@@ -61,7 +61,7 @@ def main() -> None:
 
 def model_of(folder: Path, width: int, layers: int, guidance: float, *, crop_s: float) -> MusicLM:
     """A model whose COARSE has these sizes and whose other stages cost next to nothing."""
-    tiny = models.stage(8, 1, crop_s, inputs=["toy"])
+    tiny = models.stage(models.HEAD, 1, crop_s, inputs=["toy"])
     stages = {
         "semantic": tiny,
         "coarse": models.stage(width, layers, crop_s, pattern="delay", num_codebooks=BOOKS, inputs=["toy"]),
