@@ -11,7 +11,7 @@ whole piece is in sight, as in audiolm-pytorch. There a step costs more the long
 five places of the piece and integrated, which takes seconds, not the many minutes of the whole.
 
 Training is a step of 4 crops: 8 s for SEMANTIC, 2 s for COARSE, 1 s for FINE; tokens are those of the predicted stream.
-rapgen's own loop makes it, with all it does at a step. Each runs with one or two threads, whichever suits it better.
+rapgen's own loop makes it, with all it does at a step. torch has one or two threads, whichever suits each better.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def generation(ours: dict[str, MusicLM], peer: Peer, seconds: int, runs: int) ->
         codes_s = statistics.median(run["codes"] for run in each)
         figures |= {f"{name} {stage} tokens/s": rate for stage, rate in rates.items()} | {f"{name} codes_s": codes_s}
         told = ", ".join(f"{stage} {rate:.0f}" for stage, rate in rates.items())
-        print(f"{titles(name)}: {told}; {codes_s:.2f} s for all codes, {threads[name]} thread(s)")
+        print(f"{titles(name)}: {told}; {codes_s:.2f} s for all codes, {threads[name]} torch thread(s)")
     for name in PATTERNS:
         pairs = ([run["codes"] for run in given[who]] for who in ("peer", name))
         figures[f"{name} ratio"] = harness.ratio(*pairs)
@@ -178,7 +178,9 @@ def training(ours: dict[str, MusicLM], peer: Peer, runs: int, folder: Path) -> d
             figures[f"train {name} {stage} tokens/s"] = count / statistics.median(each)
         for name in PATTERNS:
             figures[f"train {name} {stage} ratio"] = harness.ratio(spent["peer"], spent[name])
-        told = (f"{titles(n)} {figures[f'train {n} {stage} tokens/s']:.0f} ({threads[n]} thread(s))" for n in works)
+        told = (
+            f"{titles(n)} {figures[f'train {n} {stage} tokens/s']:.0f} ({threads[n]} torch thread(s))" for n in works
+        )
         ratios = (f"{figures[f'train {name} {stage} ratio']:.1f} x" for name in PATTERNS)
         print(f"{stage}: {', '.join(told)}: {', '.join(ratios)}", flush=True)
     return figures

@@ -32,21 +32,20 @@ def main() -> None:
     frames = options.seconds * musicgen.FRAME_RATE
     with tempfile.TemporaryDirectory() as folder:
         model = musicgen.model_of(Path(folder), options.width, options.layers, 1.0, crop_s=options.seconds)
-    decode = partial(musicgen.decode, model, frames)
+    decode = harness.with_threads(partial(musicgen.decode, model, frames), 1)  # of torch, as in `MusicLM.generate`
     decode()  # what is allocated once
-    contenders = {f"memory {n}": partial(harness.read_bandwidth, n) for n in harness.thread_counts()}
+    contenders = {f"memory, {n}": partial(harness.read_bandwidth, n) for n in harness.thread_counts()}
     given = harness.alternate({"decoding": partial(harness.seconds, decode), **contenders}, options.runs)
     steps_s = (frames + musicgen.BOOKS - 1) / statistics.median(given.pop("decoding"))
     size = weight_bytes(model)
     print(f"{steps_s:.0f} steps/s of {size / 1e6:.1f} MB of weights: {size * steps_s / 1e9:.1f} GB/s")
     print(f"the last cache holds {harness.cache_bytes() / 1e6:.1f} MB")
     figures = {"steps/s": steps_s, "weight_bytes": size, "cache_bytes": harness.cache_bytes()}
-    for threads, each in zip(harness.thread_counts(), given.values(), strict=True):
-        streamed = max(each)
-        figures[f"share {threads}"] = size * steps_s / streamed
-        print(
-            f"memory, {threads} thread(s): {streamed / 1e9:.1f} GB/s; decoding {figures[f'share {threads}']:.0%} of it"
-        )
+    for name, each in given.items():
+        figures[name] = max(each)
+        print(f"{name} thread(s): {figures[name] / 1e9:.1f} GB/s")
+    figures["share"] = size * steps_s / max(figures[name] for name in given)
+    print(f"decoding reads {figures['share']:.0%} of what memory gives")
     harness.finish(options, figures)
 
 

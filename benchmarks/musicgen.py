@@ -6,8 +6,8 @@
 Both have the same width, layers, heads, feed-forward weights and codebooks of 2048 in the delay pattern, random weights
 as they are loaded by default, batch 1 and guidance 3; both make the same number of steps and draw from the 250 most
 probable. MusicGen runs through `generate` with its own cache. It reads its text by cross-attention from 12 encoder
-states; rapgen's stands before the first step as a prefix of tokens. Each runs with one or two threads, whichever suits
-it better.
+states; rapgen's stands before the first step as a prefix of tokens. torch has one or two threads, whichever suits each
+better; those of rapgen's engine are its own.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main() -> None:
     rates = {name: steps / statistics.median(each) for name, each in spent.items()}
     times = harness.ratio(spent["transformers"], spent["rapgen"])
     for name, (_, threads) in works.items():
-        print(f"{name:<13} {rates[name]:7.1f} steps/s, {threads} thread(s)")
+        print(f"{name:<13} {rates[name]:7.1f} steps/s, {threads} torch thread(s)")
     print(f"{times:.1f} x MusicGen's class in transformers, {options.width} x {options.layers}, {steps} steps")
     harness.finish(options, {**rates, "ratio": times})
 
