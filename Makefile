@@ -1,5 +1,6 @@
 # make beat     a first beat, from a clean checkout        make test    the tests
 # make check    lint and types                             make bundle  train the embedded model anew
+# make bench    how fast it is, beside its peers
 #
 # TORCH=cpu takes the PyTorch that is built without CUDA, gigabytes smaller on Linux: make beat TORCH=cpu
 
@@ -12,7 +13,7 @@ BIN := .venv/bin
 INDEX := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu)
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt $(INDEX)
 
-.PHONY: beat test check lint types bundle clean
+.PHONY: beat test check lint types bundle bench clean
 
 beat: .venv/installed
 	$(BIN)/rapgen generate "$$PROMPT" -o "$$OUT"
@@ -37,6 +38,13 @@ bundle: .venv/installed
 	rm -rf build/boombox
 	$(BIN)/rapgen export runs/boombox build/boombox
 	cp -R build/boombox/. rapgen/bundles/boombox
+
+bench: .venv/installed-test build/peers
+	PYTHONPATH=build/peers $(BIN)/python benchmarks/speed.py
+
+build/peers: benchmarks/requirements.txt | .venv/bin/python
+	$(BIN)/pip install --quiet --no-deps --target $@ --upgrade --requirement benchmarks/requirements.txt
+	touch $@
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

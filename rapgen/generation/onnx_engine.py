@@ -27,6 +27,7 @@ class OnnxEngine:
             graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         self.model = model
+        self._weights = weights  # the session reads them where they are
 
     def begin(self, rows: int, room: int) -> OnnxSteps:
         """Steps of `rows` rows and up to `room` positions."""
