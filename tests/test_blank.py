@@ -34,7 +34,7 @@ def test_what_is_filled_is_what_was_saved(tiny_run: Path, stage: str) -> None:
     assert blank.state_dict().keys() == plain.state_dict().keys()
     assert all(torch.equal(value, plain.state_dict()[name]) for name, value in blank.state_dict().items())
     hidden = torch.randn(1, 5, blank.transformer.width)
-    assert torch.equal(blank.hidden(hidden), plain.hidden(hidden))
+    assert torch.equal(blank.transformer(hidden), plain.transformer(hidden))
 
 
 @pytest.mark.parametrize(
