@@ -202,3 +202,18 @@ def test_a_full_scale_sine_is_0_in_its_mel_band(center: bool) -> None:
     assert frames[0, :, 10:-10].max().item() == pytest.approx(0.0, abs=0.7)
     assert mel(torch.zeros(1, 1, RATE)).max().item() == pytest.approx(np.log(1e-5))
     assert not mel.state_dict()
+
+
+def test_mel_filters_made_without_gradients_serve_training() -> None:
+    """They are made when first used, which may be a validation."""
+    mel = LogMel(sample_rate=RATE, n_fft=512, hop_length=256, num_mels=16)
+    assert mel.filters is None
+    audio = torch.from_numpy(sine())[None]
+    with torch.inference_mode():
+        first = mel(audio)
+    audio.requires_grad_()
+    again = mel(audio)
+    again.sum().backward()
+    assert torch.equal(first, again)
+    assert audio.grad is not None
+    assert "filters" not in mel.state_dict()

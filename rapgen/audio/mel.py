@@ -36,8 +36,7 @@ class LogMel(nn.Module):
 
         T = S // hop_length + 1 with `center`, else (S - n_fft) // hop_length + 1.
         """
-        if self.filters is None:
-            self.filters = self._make_filters()
+        filters = self.make_filters()
         with torch.autocast(audio.device.type, enabled=False):
             spectrum = torch.stft(
                 audio.float().mean(1),
@@ -48,10 +47,13 @@ class LogMel(nn.Module):
                 pad_mode="constant",
                 return_complex=True,
             )
-            return (self.filters.T @ spectrum.abs()).clamp(min=_FLOOR).log()
+            return (filters.T @ spectrum.abs()).clamp(min=_FLOOR).log()
 
     @torch.inference_mode(False)  # or training could not use them afterwards
-    def _make_filters(self) -> Tensor:
-        bins, top = self.n_fft // 2 + 1, self.sample_rate / 2
-        filters = load_torchaudio().functional.melscale_fbanks(bins, 0.0, top, self.num_mels, self.sample_rate)
-        return filters.to(self.window.device)
+    def make_filters(self) -> Tensor:
+        """f32 [bins, num_mels], made at the first call and kept."""
+        if self.filters is None:
+            bins, top = self.n_fft // 2 + 1, self.sample_rate / 2
+            filters = load_torchaudio().functional.melscale_fbanks(bins, 0.0, top, self.num_mels, self.sample_rate)
+            self.filters = filters.to(self.window.device)
+        return self.filters

@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from rapgen.audio.mel import LogMel
 from rapgen.identities import Parts
 from rapgen.interfaces import Trainable
 from rapgen.schema import Recipe, TokenStage, Training
@@ -58,6 +59,9 @@ def training_memory(recipe: Recipe, parts: Parts, stage: str, *, on_gpu: bool) -
     if not isinstance(parts[stage].component, Trainable):
         return None
     module = parts[stage].component.module
+    for each in module.modules():
+        if isinstance(each, LogMel):
+            each.make_filters()  # not in the step, where they would have no values
     step = _step(lambda: (module, _audio_batch(parts, stage, settings)), settings, on_gpu=on_gpu)
     return Memory(_held(module), step)
 
