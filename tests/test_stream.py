@@ -416,15 +416,26 @@ def test_playing_begins_when_the_rest_will_come_in_time(
     assert len(devices[0].played) == 10
 
 
-def test_what_playing_lacks_is_told_before_a_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(told: str) -> None:
-        result = rapgen("generate", "trap", "--stream", "-m", "no-such-model")
-        assert result.exit_code == 2
-        assert told in result.stderr
-        assert len(result.stderr.splitlines()) == 1
+BROKEN = {
+    "raise ModuleNotFoundError('no sounddevice')": 'pip install "rapgen[play]"',
+    "raise OSError('PortAudio library not found')": "playing needs PortAudio",
+    "PortAudioError = OSError\ndef query_devices(kind): raise OSError('none')": "no audio output (none)",
+}
 
-    monkeypatch.setitem(sys.modules, "sounddevice", None)
-    fails('pip install "rapgen[play]"')
+
+@pytest.mark.parametrize(("module", "told"), BROKEN.items(), ids=["missing", "no library", "no device"])
+def test_what_playing_lacks_is_told_before_a_model_is_loaded(
+    module: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sounddevice.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    result = rapgen("generate", "trap", "--stream", "-m", "no-such-model")
+    sys.modules.pop("sounddevice", None)
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert "-o - | ffplay -" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_only_one_beat_can_be_heard(tmp_path: Path) -> None:
