@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnxruntime
 import torch
@@ -20,7 +22,7 @@ class OnnxEngine:
     def __init__(self, model: TokenLM, *, is_quantized: bool = True) -> None:
         graph, weights = decoder_graph(model, is_quantized=is_quantized)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads_of_a_step(sum(w.numpy().nbytes for w in weights.values()))
+        options.intra_op_num_threads = threads_of_a_step(step_bytes(model, weights))
         options.log_severity_level = 3
         options.add_external_initializers(list(weights), list(weights.values()))
         self.session = onnxruntime.InferenceSession(
@@ -32,6 +34,11 @@ class OnnxEngine:
     def begin(self, items: int, room: int, sampling: Sampling) -> OnnxSteps:
         """Steps of so many items and up to `room` positions."""
         return OnnxSteps(self, items, room, sampling)
+
+
+def step_bytes(model: TokenLM, weights: Mapping[str, onnxruntime.OrtValue]) -> int:
+    """Bytes of the weights of a graph that a step reads: all but the table, of which it reads a row a codebook."""
+    return sum(w.numpy().nbytes for w in weights.values()) - model.embed_target.table.nbytes
 
 
 class OnnxSteps:
