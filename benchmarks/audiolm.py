@@ -196,8 +196,8 @@ def crop(stage: str) -> tuple[int, int, int]:
 def step_s(model: MusicLM, folder: Path, name: str) -> float:
     """Seconds of a step of rapgen's training loop, all that it does in one included."""
     streams = model.streams[name]
-    crop = {"crop_s": CROPS_S[name], "batch_size": ROWS, "steps": STEPS}
-    settings = getattr(model.recipe.stages, name).model_copy(update=crop)
+    changes = {"crop_s": CROPS_S[name], "batch_size": ROWS, "steps": STEPS}
+    settings = getattr(model.recipe.stages, name).model_copy(update=changes)
     sizes = {"target": SIZE} | {key: stream.spec.codebook_size for key, stream in streams.inputs.items()}
     batch = {k: torch.randint_like(zeros, sizes[k]) for k, zeros in example_batch(streams, settings).items()}
     marks: list[float] = []
