@@ -8,7 +8,7 @@ Semantics at 25 Hz, 3 coarse and 5 fine codebooks of 1024 at 50 Hz; 512 x 6 with
 text, no guidance, draws from the most probable tenth. rapgen runs twice: with its own patterns (COARSE delayed, FINE in
 blocks of a second, 8 passes) and with `flat` everywhere, where each stage reads the one before it as a prefix and the
 whole piece is in sight, as in audiolm-pytorch. There a step costs more the longer the piece: its steps are measured at
-five places of the piece and integrated, which takes seconds, not the many minutes of the whole.
+five places of the piece and integrated, which takes a minute, not the half hour of the whole.
 
 Training is a step of 4 crops: 8 s for SEMANTIC, 2 s for COARSE, 1 s for FINE; tokens are those of the predicted stream.
 rapgen's own loop makes it, with all it does at a step. torch has one or two threads, whichever suits each better.
