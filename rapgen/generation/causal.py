@@ -41,7 +41,7 @@ class CausalDecoder(Decoder):
         last = self.window_end if self.model.reads_whole_crops else max(self.window_start + 1, self.step)
         first, stop = self._frame_range(self.window_start, last)
         inputs = self.inputs(first, stop)
-        x = self._doubled(self.model.embed_prefix(inputs))
+        x = self._prefix(inputs)
         room = x.shape[1] + self.window_end - self.window_start
         if len(steps):
             embedded = self._doubled(self.model.embed_steps(self._tokens(steps - 1)))
