@@ -8,7 +8,7 @@ Semantics at 25 Hz, 3 coarse and 5 fine codebooks of 1024 at 50 Hz; 512 x 6 with
 text, no guidance, draws from the most probable tenth. rapgen runs twice: with its own patterns (COARSE delayed, FINE in
 blocks of a second, 8 passes) and with `flat` everywhere, where each stage reads the one before it as a prefix and the
 whole piece is in sight, as in audiolm-pytorch. There a step costs more the longer the piece: its steps are measured at
-five places of the piece and integrated, which takes seconds, not the many minutes of the whole.
+five places of the piece and integrated, which takes a minute, not the half hour of the whole.
 
 Training is a step of 4 crops: 8 s for SEMANTIC, 2 s for COARSE, 1 s for FINE; tokens are those of the predicted stream.
 rapgen's own loop makes it, with all it does at a step. torch has one or two threads, whichever suits each better.
@@ -196,9 +196,8 @@ def crop(stage: str) -> tuple[int, int, int]:
 def step_s(model: MusicLM, folder: Path, name: str) -> float:
     """Seconds of a step of rapgen's training loop, all that it does in one included."""
     streams = model.streams[name]
-    settings = getattr(model.recipe.stages, name).model_copy(
-        update={"crop_s": CROPS_S[name], "batch_size": ROWS, "steps": STEPS, "block_s": CROPS_S[name]}
-    )
+    changes = {"crop_s": CROPS_S[name], "batch_size": ROWS, "steps": STEPS}
+    settings = getattr(model.recipe.stages, name).model_copy(update=changes)
     sizes = {"target": SIZE} | {key: stream.spec.codebook_size for key, stream in streams.inputs.items()}
     batch = {k: torch.randint_like(zeros, sizes[k]) for k, zeros in example_batch(streams, settings).items()}
     marks: list[float] = []

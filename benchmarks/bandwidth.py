@@ -19,6 +19,7 @@ import musicgen
 
 from rapgen import MusicLM
 from rapgen.generation.graph import decoder_graph
+from rapgen.generation.onnx_engine import step_bytes
 
 
 def main() -> None:
@@ -51,8 +52,8 @@ def main() -> None:
 
 def weight_bytes(model: MusicLM) -> int:
     """Bytes of the weights that a step of COARSE reads, as its engine keeps them."""
-    _, weights = decoder_graph(model.models["coarse"])
-    return sum(weight.numpy().nbytes for weight in weights.values())
+    coarse = model.models["coarse"]
+    return step_bytes(coarse, decoder_graph(coarse)[1])
 
 
 if __name__ == "__main__":

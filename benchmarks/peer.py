@@ -23,7 +23,8 @@ from scipy.integrate import simpson
 from rapgen.audio._torchaudio import load_torchaudio
 
 POSITIONS = 5  # in a piece, at which its growing cost is measured
-PRIMED, TIMED = 1, 2  # steps at each: the first fills the cache
+PRIMED = 1  # steps at each that fill the cache
+TIMED = {"semantic": 10, "coarse": 2, "fine": 1}  # and those after it: tokens of semantics, frames of codes
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Peer:
         Every step costs more than the one before, so steps are measured at a few places of the piece and integrated.
         """
         count = semantic_frames if stage == "semantic" else frames
-        places = np.linspace(0, count - PRIMED - TIMED, POSITIONS).round().astype(int)
+        places = np.linspace(0, count - PRIMED - TIMED[stage], POSITIONS).round().astype(int)
         costs = [self._step_s(stage, int(place), frames, semantic_frames) for place in places]
         return float(simpson(costs, x=places)) / (places[-1] - places[0]) * count
 
@@ -89,9 +90,9 @@ class Peer:
                 "prime_fine_token_ids": self.tokens(1, place * sizes.fine),
             },
         }[stage]()
-        with watched(PRIMED + TIMED) as marks:
+        with watched(PRIMED + TIMED[stage]) as marks:
             wrapper.generate(**given)
-        return (marks[-1] - marks[PRIMED]) / TIMED
+        return (marks[-1] - marks[PRIMED]) / TIMED[stage]
 
     def training_step_s(self, stage: str, rows: int, frames: int, semantic_frames: int) -> float:
         """Seconds of a step of its trainer: loss, gradients, clipping and AdamW."""

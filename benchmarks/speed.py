@@ -28,8 +28,10 @@ GOALS: tuple[tuple[str, str, str, float], ...] = (  # what, benchmark, figure, a
     ("peak memory, longest over 30 s", "generation", "memory_growth", -1.1),
     ("8 s beat, time outside of decoding, s", "generation", "outside_s", -3),
     ("training step over audiolm-pytorch, SEMANTIC", "audiolm", "train own semantic ratio", 2),
-    ("training step over audiolm-pytorch, COARSE", "audiolm", "train own coarse ratio", 2),
-    ("training step over audiolm-pytorch, FINE", "audiolm", "train own fine ratio", 2),
+    ("the same, COARSE, flat", "audiolm", "train flat coarse ratio", 2),
+    ("the same, FINE, flat", "audiolm", "train flat fine ratio", 2),
+    ("the same, COARSE, our pattern", "audiolm", "train own coarse ratio", 2),
+    ("the same, FINE, our pattern", "audiolm", "train own fine ratio", 2),
 )
 
 

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 
 from rapgen import MusicLM
 from rapgen.evaluation.beats import estimate_tempo_bpm
+from rapgen.models.patterns import PAD
+from rapgen.schema import Sampling
 
 pytestmark = pytest.mark.xdist_group("embedded")
 BUNDLE = Path(str(files("rapgen.bundles"))) / "boombox"
@@ -98,10 +100,14 @@ def test_eight_bits_draw_what_fp32_draws(lm: MusicLM, stage: str) -> None:
     with torch.inference_mode():
         x = model.embed_steps(tokens)
         exact = F.linear(model.transformer(x), model.heads()).unflatten(-1, (model.target.num_codebooks, -1))
-        steps = lm.engine(stage).begin(2, 60)
+        steps = lm.engine(stage).begin(2, 60, Sampling(guidance_scale=1))
         steps.restart(x[:, :0])
-        made = torch.stack([steps.step(x[:, n : n + 1]).clone() for n in range(60)], 1)
-    chances, others = exact.log_softmax(-1), made.log_softmax(-1)
+        before, noise = torch.full_like(tokens[:, 0], PAD), torch.zeros_like(exact[:, 0])
+        beside, made = x - model.embed_steps(before)[:, None], []
+        for n in range(60):
+            steps.step(before, beside[:, n], noise)
+            made.append(steps.logits.clone())
+    chances, others = exact.log_softmax(-1), torch.stack(made, 1).log_softmax(-1)
     assert (chances.exp() * (chances - others)).sum(-1).mean() < 0.01
 
 

@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rapgen.generation import torch_engine
-from rapgen.generation.engine import Engine, make_engine
+from rapgen.generation.engine import make_engine
 from rapgen.generation.graph import BLOCK, quantize
 from rapgen.generation.onnx_engine import OnnxEngine
+from rapgen.generation.sampling import draw, guide
 from rapgen.generation.torch_engine import TorchEngine
 from rapgen.interfaces import TokenSpec
+from rapgen.models.patterns import PAD
 from rapgen.models.token_lm import TokenLM
+from rapgen.schema import Sampling
 
 TARGET = TokenSpec(codebook_size=40, num_codebooks=3, sample_rate=24_000, hop_length=960)
 FP32 = 1e-4  # of a logit
@@ -36,11 +39,19 @@ def plain(model: TokenLM, x: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def stepped(engine: Engine, x: Tensor, prefix: int, *, room: int | None = None) -> Tensor:
-    """Logits after each position from `prefix` on, step by step."""
-    steps = engine.begin(x.shape[0], room or x.shape[1])
+def stepped(engine: OnnxEngine | TorchEngine, x: Tensor, prefix: int, *, room: int | None = None) -> Tensor:
+    """Logits after each position from `prefix` on, step by step, where no token stands before any."""
+    target = engine.model.target
+    none = torch.full((len(x), target.num_codebooks), PAD, device=x.device)
+    beside = x - engine.model.embed_steps(none)[:, None]  # a step adds what it embeds
+    noise = torch.zeros(len(x), target.num_codebooks, target.codebook_size, device=x.device)
+    steps = engine.begin(len(x), room or x.shape[1], Sampling(guidance_scale=1))
     steps.restart(x[:, :prefix])
-    return torch.stack([steps.run(steps.step, x[:, n : n + 1]).clone() for n in range(prefix, x.shape[1])], 1)
+    made = []
+    for n in range(prefix, x.shape[1]):
+        steps.step(none, beside[:, n], noise)
+        made.append(steps.logits.clone())
+    return torch.stack(made, 1)
 
 
 @settings(max_examples=15, deadline=None)
@@ -70,12 +81,39 @@ def test_a_restart_forgets() -> None:
     model = make_model()
     first, then = torch.randn(2, 12, 64), torch.randn(2, 9, 64)
     for engine in (OnnxEngine(model), TorchEngine(model)):
-        steps = engine.begin(2, 12)
-        steps.restart(first)
-        steps.restart(then[:, :8])
+        steps = engine.begin(2, 13, Sampling(guidance_scale=1, temperature=0))
+        again = []
+        for prefix in (first, then, then):
+            steps.restart(prefix)
+            steps.step(torch.full((2, 3), PAD), torch.zeros(1, 64), torch.zeros(2, 3, 40))
+            again.append(steps.logits.clone())
+        assert torch.equal(again[1], again[2])
+        assert not torch.equal(again[0], again[1])
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    items=st.integers(1, 3),
+    guidance_scale=st.sampled_from([0.0, 1.0, 2.5]),
+    temperature=st.sampled_from([0.0, 0.7, 1.3]),
+    top_k=st.sampled_from([0, 1, 5, 40, 99]),
+)
+def test_tokens_are_drawn_from_the_logits(items: int, guidance_scale: float, temperature: float, top_k: int) -> None:
+    """By either engine as `guide` and `draw` have it, after tokens that are embedded as the model embeds them."""
+    model = make_model()
+    sampling = Sampling(guidance_scale=guidance_scale, temperature=temperature, top_k=top_k)
+    rows = items * (1 if guidance_scale == 1 else 2)
+    prefix, beside = torch.randn(rows, 5, 64), torch.randn(rows, 64)
+    before, noise = torch.randint(PAD, 40, (items, 3)), torch.randn(items, 3, 40)
+    embedded = model.embed_steps(before).repeat(rows // items, 1) + beside
+    exact = plain(model, torch.cat([prefix, embedded[:, None]], 1))[:, -1]
+    for engine in (OnnxEngine(model, is_quantized=False), TorchEngine(model)):
+        steps = engine.begin(items, 6, sampling)
         with torch.inference_mode():
-            again = steps.run(steps.step, then[:, 8:]).clone()
-        assert torch.equal(again, stepped(engine, then, 8, room=12)[:, 0])
+            steps.restart(prefix)
+            tokens = steps.step(before, beside, noise)
+        torch.testing.assert_close(steps.logits, exact, atol=FP32, rtol=0)
+        assert torch.equal(tokens, draw(guide(steps.logits, guidance_scale), noise, sampling))
 
 
 def test_rows_do_not_depend_on_each_other() -> None:

@@ -429,6 +429,16 @@ def test_a_chain_without_semantics(toy_recipe: dict[str, Any]) -> None:
     assert (codes(lm, [Piece(Prompt(PROMPT))], 30) != PAD).all()
 
 
+@pytest.mark.parametrize("pattern", ["flat", "masked"])
+def test_stages_that_hear_nothing(toy_recipe: dict[str, Any], pattern: str) -> None:
+    """AudioLM without conditions."""
+    for name in ("semantic", "coarse", "fine"):
+        toy_recipe["stages"][name]["inputs"] = []
+    toy_recipe["stages"]["fine"]["pattern"] = pattern
+    lm = untrained(toy_recipe)
+    assert (codes(lm, [Piece(Prompt(PROMPT)), Piece(Prompt(PROMPT), 1)], 70) != PAD).all()
+
+
 @pytest.mark.parametrize("block", [1, 5, 16, 100])
 def test_playing_in_chunks_equals_decoding_the_whole(toy_recipe: dict[str, Any], block: int) -> None:
     """With a codec that hears frames to the left and to the right."""

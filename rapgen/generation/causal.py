@@ -7,7 +7,6 @@ from torch import Tensor
 
 from rapgen.generation.decoders import Decoder, Inputs, window_of
 from rapgen.generation.engine import Engine, Steps
-from rapgen.generation.sampling import draw, guide
 from rapgen.models.patterns import PAD, frames_of_steps, layout, steps_until
 from rapgen.models.token_lm import TokenLM
 
@@ -42,13 +41,13 @@ class CausalDecoder(Decoder):
         last = self.window_end if self.model.reads_whole_crops else max(self.window_start + 1, self.step)
         first, stop = self._frame_range(self.window_start, last)
         inputs = self.inputs(first, stop)
-        x = self._doubled(self.model.embed_prefix(inputs))
+        x = self._prefix(inputs)
         room = x.shape[1] + self.window_end - self.window_start
         if len(steps):
             embedded = self._doubled(self.model.embed_steps(self._tokens(steps - 1)))
             x = torch.cat([x, embedded + self._aligned(inputs, steps, first)], 1)
         if self.steps is None:
-            self.steps = self.engine.begin(x.shape[0], room)
+            self.steps = self.engine.begin(len(self.keys), room, self.sampling)
         self.steps.restart(x)
 
     def _run(self, end: int) -> None:
@@ -63,18 +62,13 @@ class CausalDecoder(Decoder):
         noise = self.noise(low, stop)[:, (frames - low).clamp(0, stop - low - 1), books]
         is_drawn = (frames >= self.known_frames) & (frames < self.frames)
         tokens = self._tokens(torch.arange(self.step - 1, end, device=self.codes.device))
+        is_full = is_drawn.all(1).tolist()
         for at, (here, ahead) in enumerate(zip(aligned.unbind(1), noise.unbind(1), strict=True)):
-            drawn = self.steps.run(self._next, tokens[:, at], here, ahead)
-            tokens[:, at + 1] = torch.where(is_drawn[at], drawn, tokens[:, at + 1])
+            drawn = self.steps.step(tokens[:, at], here, ahead)
+            tokens[:, at + 1] = drawn if is_full[at] else torch.where(is_drawn[at], drawn, tokens[:, at + 1])
         step, book = is_drawn.nonzero(as_tuple=True)
         self.codes[:, frames[step, book], book] = tokens[:, step + 1, book]
         self.step = end
-
-    def _next(self, before: Tensor, aligned: Tensor, noise: Tensor) -> Tensor:
-        """One step: tokens of the step before int64 [B, Q], what stands beside, noise f32 [B, Q, V] -> int64 [B, Q]."""
-        assert self.steps is not None
-        x = self._doubled(self.model.embed_steps(before)) + aligned
-        return draw(guide(self.steps.step(x[:, None]), self.sampling.guidance_scale), noise, self.sampling)
 
     def _aligned(self, inputs: dict[str, Tensor], steps: Tensor, first: int) -> Tensor:
         """What frame-aligned streams add at each step: f32 [R, S, width], inputs being those from frame `first` on."""

@@ -80,7 +80,17 @@ class Decoder:
         ]
         return torch.stack(rows).to(self.codes.device)
 
+    @property
+    def rows(self) -> int:
+        """Rows of a pass: one an item, or two under guidance."""
+        return len(self.keys) * (1 if self.sampling.guidance_scale == 1 else 2)
+
+    def _prefix(self, inputs: dict[str, Tensor]) -> Tensor:
+        """What stands before the first step: f32 [R, P, width]; nothing where the stage has no inputs."""
+        if not inputs:
+            return self.model.embed_target.table.new_zeros(self.rows, 0, self.model.transformer.width)
+        return self._doubled(self.model.embed_prefix(inputs))
+
     def _doubled(self, x: Tensor) -> Tensor:
         """Both passes of guidance are fed the same tokens."""
-        rows = len(self.keys) * (1 if self.sampling.guidance_scale == 1 else 2)
-        return x if x.shape[0] == rows else torch.cat([x, x])
+        return x if x.shape[0] == self.rows else torch.cat([x, x])

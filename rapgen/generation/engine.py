@@ -8,38 +8,40 @@ to 1e-4, 8 bits to `tests/test_engine.py`'s bound.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from torch import Tensor
 
 from rapgen.generation.torch_engine import TorchEngine
 from rapgen.models.token_lm import TokenLM
+from rapgen.schema import Sampling
 
 HEAD_MULTIPLE = 16  # ONNX Runtime's attention takes heads of a width that this divides
 
 
 class Steps(Protocol):
-    """Positions of R rows, one after the other."""
+    """Positions of B items, one after the other: B rows, or 2 B with guidance, conditional ones first."""
+
+    logits: Tensor  # f32 [R, Q, V] after the last step
 
     def restart(self, x: Tensor) -> None:
         """Forget all positions, then take f32 [R, P, width], P from 0 up."""
         ...
 
-    def step(self, x: Tensor) -> Tensor:
-        """Take one more position f32 [R, 1, width] -> logits f32 [R, Q, V] after it; overwritten by the next step."""
-        ...
+    def step(self, before: Tensor, x: Tensor, noise: Tensor) -> Tensor:
+        """Take a position and draw its tokens, int64 [B, Q], overwritten by the next step.
 
-    def run(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-        """`function(*inputs)`, which calls `step` once: always the same function, inputs always of the same shapes."""
+        From the tokens of the step before int64 [B, Q], what stands beside them f32 [R or 1, width], and Gumbel noise
+        f32 [B, Q, V].
+        """
         ...
 
 
 class Engine(Protocol):
     """A model, ready to make steps."""
 
-    def begin(self, rows: int, room: int) -> Steps:
-        """Steps of `rows` rows and up to `room` positions."""
+    def begin(self, items: int, room: int, sampling: Sampling) -> Steps:
+        """Steps of so many items and up to `room` positions."""
         ...
 
 

@@ -52,7 +52,7 @@ class MaskedDecoder(Decoder):
         """Keys and values of all that a block sees before it, and what frame-aligned streams add to its own frames."""
         first = max(0, end - self.crop)
         inputs = self.inputs(first, end)
-        prefix, aligned = self._doubled(self.model.embed_prefix(inputs)), self.model.embed_aligned(inputs)
+        prefix, aligned = self._prefix(inputs), self.model.embed_aligned(inputs)
         x = self._doubled(self.model.embed_steps(self.codes[:, first:start]))
         if isinstance(aligned, Tensor):
             x, aligned = x + aligned[:, : start - first], aligned[:, start - first :]

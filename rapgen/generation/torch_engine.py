@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rapgen.generation.sampling import draw, guide
 from rapgen.models.token_lm import TokenLM
 from rapgen.models.transformer import FixedCache
+from rapgen.schema import Sampling
 
 SPAN = 256  # positions: attention reads the cache in whole spans, and each number of them is a graph of its own
 
@@ -22,9 +24,9 @@ class TorchEngine:
         self.model = model
         self.heads = model.heads()
 
-    def begin(self, rows: int, room: int) -> TorchSteps:
-        """Steps of `rows` rows and up to `room` positions."""
-        return TorchSteps(self, rows, room)
+    def begin(self, items: int, room: int, sampling: Sampling) -> TorchSteps:
+        """Steps of so many items and up to `room` positions."""
+        return TorchSteps(self, items, room, sampling)
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,16 @@ class _Graph:
 
 
 class TorchSteps:
-    """Positions of a few rows, one after the other."""
+    """Positions of a few items, one after the other."""
 
-    def __init__(self, engine: TorchEngine, rows: int, room: int) -> None:
-        self._engine = engine
-        self._net = engine.model.transformer
-        self._room = room
-        self._cache = FixedCache(**self._net.cache_sizes(rows, room))
+    def __init__(self, engine: TorchEngine, items: int, room: int, sampling: Sampling) -> None:
+        self._model, self._heads, self._sampling, self._room = engine.model, engine.heads, sampling, room
+        self._net, target = engine.model.transformer, engine.model.target
+        self._rows = items * (1 if sampling.guidance_scale == 1 else 2)
+        self._cache = FixedCache(**self._net.cache_sizes(self._rows, room))
         # Whole, and kept: graphs remember where it lies, and the model makes a longer one where it needs it.
         self._turns = self._net.turn_table(room, self._cache.position.device)
+        self.logits = self._heads.new_zeros(self._rows, target.num_codebooks, target.codebook_size)
         self._graphs: dict[int, _Graph] = {}
 
     def restart(self, x: Tensor) -> None:
@@ -63,25 +66,27 @@ class TorchSteps:
             self._net(x, cache=self._cache)
         self._cache.position.fill_(x.shape[1])
 
-    def step(self, x: Tensor) -> Tensor:
-        """Take one more position f32 [R, 1, width] -> logits f32 [R, Q, V] after it."""
-        hidden = self._net(x, cache=self._cache)[:, 0]
-        target = self._engine.model.target
-        return F.linear(hidden, self._engine.heads).unflatten(1, (target.num_codebooks, target.codebook_size))
-
-    def run(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-        """`function(*inputs)`, which calls `step` once: always the same function, inputs always of the same shapes."""
+    def step(self, before: Tensor, x: Tensor, noise: Tensor) -> Tensor:
+        """Take a position and draw its tokens, int64 [B, Q], overwritten by the next step; see `Steps`."""
         filled = self._cache.filled
         self._cache.span = min(self._room, (filled // SPAN + 1) * SPAN)
-        output = self._replay(function, inputs) if self._cache.position.is_cuda else function(*inputs)
+        tokens = (self._replay if self._heads.is_cuda else self._draw)(before, x, noise)
         self._cache.filled = filled + 1
         self._cache.position += 1
-        return output
+        return tokens
 
-    def _replay(self, function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> Tensor:
+    def _draw(self, before: Tensor, x: Tensor, noise: Tensor) -> Tensor:
+        """What a graph holds: all of a step but moving on."""
+        embedded = self._model.embed_steps(before)
+        x = embedded.repeat(self._rows // len(before), 1) + x
+        hidden = self._net(x[:, None], cache=self._cache)[:, 0]
+        self.logits.copy_(F.linear(hidden, self._heads).view_as(self.logits))
+        return draw(guide(self.logits, self._sampling.guidance_scale), noise, self._sampling)
+
+    def _replay(self, *inputs: Tensor) -> Tensor:
         span = self._cache.span
         if span not in self._graphs:
-            self._graphs[span] = _capture(function, inputs)
+            self._graphs[span] = _capture(self._draw, inputs)
         return self._graphs[span].replay(inputs)
 
 
