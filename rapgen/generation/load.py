@@ -10,6 +10,7 @@ import torch
 from rapgen.checkpoint import find_model, is_bundle, latest_checkpoint, read_meta, stage_weights
 from rapgen.errors import MismatchError, ModelError, RapgenError
 from rapgen.files import file_sha256
+from rapgen.generation.threads import one_thread
 from rapgen.identities import Parts, compare_all, full, half, state_sha256
 from rapgen.models.blank import Blank
 from rapgen.models.token_lm import TokenLM
@@ -19,6 +20,7 @@ from rapgen.schema import Recipe
 from rapgen.tokens.streams import TOKEN_STAGES, make_model, stage_streams
 
 
+@one_thread()  # many small operations, which two threads on a busy machine take several times as long for
 def load_model(model: str | Path | None = None, *, device: str = "cpu") -> tuple[Recipe, Parts, dict[str, TokenLM]]:
     """Recipe, parts and token models of a run or bundle, at the precision they ship in, ready to generate.
 
