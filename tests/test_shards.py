@@ -19,7 +19,7 @@ from rapgen.models.patterns import PAD
 from rapgen.parts import bind, build_parts, freeze
 from rapgen.recipe import parse_recipe
 from rapgen.tokens import collect as collecting
-from rapgen.tokens.batches import draw_clips
+from rapgen.tokens.batches import ClipOrder
 from rapgen.tokens.collect import AUDIO, collect, stored_clip
 from rapgen.tokens.shards import Row, Shards, check_written, read_label, write_shard
 from rapgen.tokens.tokenize import CODES, SEMANTIC, aligned_name, tokenize
@@ -321,17 +321,17 @@ def test_tokens_of_other_parts_are_refused(tmp_path: Path, audio: Path, parts: P
 @given(weights=st.lists(st.floats(0.1, 5), min_size=1, max_size=40).map(np.array), epoch=st.integers(0, 5))
 def test_an_epoch_has_each_clip_as_often_as_it_weighs(weights: np.ndarray, epoch: int) -> None:
     expected = weights / weights.mean()
-    times = np.bincount(draw_clips(weights, len(weights), 0, "stage", epoch), minlength=len(weights))
+    times = np.bincount(ClipOrder(weights, 0, "stage").clips(epoch * len(weights), len(weights)), minlength=len(weights))
     assert (np.abs(times - expected) < 1 + 1e-9).all()
 
 
 def test_clips_of_one_weight_come_once_an_epoch_and_in_the_same_order_whatever_it_is() -> None:
-    drawn = draw_clips(np.full(97, 0.3), 97, 0, "stage", 3)
+    drawn = ClipOrder(np.full(97, 0.3), 0, "stage").clips(3 * 97, 97)
     assert sorted(drawn) == list(range(97))
-    assert np.array_equal(drawn, draw_clips(np.ones(97), 97, 0, "stage", 3))
+    assert np.array_equal(drawn, ClipOrder(np.ones(97), 0, "stage").clips(3 * 97, 97))
 
 
 def test_weights_hold_on_average() -> None:
     weights = np.array([0.5, 1.0, 2.5])
-    drawn = np.concatenate([draw_clips(weights, 3, 0, "stage", epoch) for epoch in range(4000)])
+    drawn = np.concatenate([ClipOrder(weights, 0, "stage").clips(3 * epoch, 3) for epoch in range(4000)])
     assert np.bincount(drawn) / 4000 == pytest.approx(3 * weights / weights.sum(), abs=0.03)

@@ -18,7 +18,7 @@ from rapgen.interfaces import TokenSpec, Trainable, TunableTextEncoder
 from rapgen.models.mulan import MuLaN, TunedMuLaN
 from rapgen.models.token_lm import StreamEmbedding, TokenLM
 from rapgen.schema import TokenStage, Training
-from rapgen.tokens.batches import draw_clips, draw_frames, uniforms
+from rapgen.tokens.batches import ClipOrder, draw_starts, uniforms
 from rapgen.tokens.collect import AUDIO
 from rapgen.tokens.shards import Shards
 from rapgen.tokens.streams import TOKEN_STAGES, StageStreams, batch, crop_frames, make_model, stage_streams
@@ -54,12 +54,16 @@ def _token_stage(run: Run, name: str, parts: Parts) -> Stage:
     settings: TokenStage = getattr(run.recipe.stages, name)
     streams = stage_streams(run.recipe, parts, name)
     model, seed, rows = _fresh_model(run, streams, parts), run.recipe.seed, settings.batch_size
-    columns = model.num_chances(crop_frames(settings, streams.target))
 
     def batches(shards: Shards) -> Callable[[int], Arguments]:
+        order, lengths = ClipOrder(shards.weights, seed, name), shards.lengths(streams.source)
+        crop = min(crop_frames(settings, streams.target), int(lengths.max()))  # where all clips are short, no padding
+        columns = model.num_chances(crop)
+
         def draw(number: int) -> tuple[dict[str, Tensor], Tensor]:
             chance = uniforms(seed, name, "model", first=number * rows, rows=rows, columns=columns)
-            return batch(shards, streams, settings, seed=seed, number=number), torch.from_numpy(chance)
+            found = batch(shards, order, streams, rows=rows, crop=crop, seed=seed, number=number)
+            return found, torch.from_numpy(chance)
 
         return draw
 
@@ -129,8 +133,8 @@ def _codec_stage(run: Run, parts: Parts) -> Stage:
     crop = codec_crop(settings, spec)
 
     def batches(shards: Shards) -> Callable[[int], Arguments]:
-        lengths = shards.lengths(AUDIO)
-        return lambda n: (_audio(shards, *_draw(shards, lengths, settings, crop, seed, "codec", n)),)
+        draw = _audio_crops(shards, settings, crop, seed, "codec")
+        return lambda number: (draw(number)[1],)
 
     train, valid = Shards(run.audio("train")), Shards(run.audio("valid"))
     return Stage(
@@ -152,16 +156,16 @@ def _mulan_stage(run: Run, parts: Parts) -> Stage:
     is_tuned = isinstance(encoder, TunableTextEncoder)
 
     def batches(shards: Shards) -> Callable[[int], Arguments]:
-        lengths = shards.lengths(AUDIO)
+        crops = _audio_crops(shards, settings, crop, seed, "mulan")
         texts, place, first = captions(shards)
         read = _tokens(encoder, texts) if is_tuned else _features(model, texts)
 
         def draw(number: int) -> Arguments:
-            clips, frames = _draw(shards, lengths, settings, crop, seed, "mulan", number)
+            clips, audio = crops(number)
             rows = settings.batch_size
             chance = uniforms(seed, "mulan", "caption", first=number * rows, rows=rows, columns=1)[:, 0]
             drawn = first[clips] + (chance * np.diff(first)[clips]).astype(np.int64)
-            return _audio(shards, clips, frames), *read(place[drawn])
+            return audio, *read(place[drawn])
 
         return draw
 
@@ -205,18 +209,19 @@ def _tokens(encoder: TunableTextEncoder, texts: list[str]) -> Callable[[np.ndarr
     return read
 
 
-def _draw(
-    shards: Shards, lengths: np.ndarray, settings: Training, crop: int, seed: int, stage: str, number: int
-) -> tuple[np.ndarray, np.ndarray]:
-    rows = settings.batch_size
-    clips = draw_clips(shards.weights, rows, seed, stage, number)
-    chance = uniforms(seed, stage, "crop", first=number * rows, rows=rows, columns=1)[:, 0]
-    return clips, draw_frames(lengths[clips], crop, chance)
+def _audio_crops(
+    shards: Shards, settings: Training, crop: int, seed: int, stage: str
+) -> Callable[[int], tuple[np.ndarray, Tensor]]:
+    """The clips [B] of a batch by its number, and a crop of each, f32 [B, C, S]."""
+    order, lengths, rows = ClipOrder(shards.weights, seed, stage), shards.lengths(AUDIO), settings.batch_size
 
+    def draw(number: int) -> tuple[np.ndarray, Tensor]:
+        clips = order.clips(number * rows, rows)
+        chance = uniforms(seed, stage, "crop", first=number * rows, rows=rows, columns=1)[:, 0]
+        samples = shards.crops(AUDIO, clips, draw_starts(lengths[clips], crop, chance), crop)
+        return clips, torch.from_numpy(from_pcm16(samples)).transpose(1, 2)
 
-def _audio(shards: Shards, clips: np.ndarray, frames: np.ndarray) -> Tensor:
-    """f32 [B, C, S]."""
-    return torch.from_numpy(from_pcm16(shards.gather(AUDIO, clips, frames))).transpose(1, 2)
+    return draw
 
 
 def _valid(draw: Callable[[int], Arguments], shards: Shards, settings: Training) -> Callable[[], Iterable[Any]]:
