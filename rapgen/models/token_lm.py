@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rapgen.distributed import sum_over_ranks, world_size
 from rapgen.interfaces import TokenSpec
-from rapgen.models.patterns import PAD, frames_of_steps, lay_out, layout
+from rapgen.models.patterns import PAD, frames_of_steps, lay_out, steps_of
 from rapgen.models.transformer import KVCache, Transformer
 
 Batch = Mapping[str, Tensor]  # "target" [B, F, Q], and each input stream by name, int64 with PAD
@@ -145,16 +145,37 @@ class TokenLM(nn.Module):
         codes = batch["target"]
         frames, books = codes.shape[1:]
         steps = torch.arange(frames * books if self.pattern == "flat" else frames, device=codes.device)
-        tokens = lay_out(self.pattern, codes, len(steps))
-        x = self.embed_steps(F.pad(tokens[:, :-1], (0, 0, 1, 0), value=PAD))
+        if self.pattern == "flat":
+            tokens = codes.flatten(1)
+            x = self._embed_flat(F.pad(tokens[:, :-1], (1, 0), value=PAD), steps - 1)
+            targets = codes.unbind(-1)
+        else:
+            laid_out = lay_out(self.pattern, codes, len(steps))
+            x = self.embed_steps(F.pad(laid_out[:, :-1], (0, 0, 1, 0), value=PAD))
+            targets = tuple(laid_out[:, steps_of(self.pattern, q, books), q] for q in range(books))
         aligned = self.embed_aligned(batch)
         if isinstance(aligned, Tensor):
             x = x + aligned[:, frames_of_steps(self.pattern, steps, books)]
         prefix = self.embed_prefix(batch)
         hidden = self.hidden(torch.cat([prefix, x], 1))[:, prefix.shape[1] :]
-        predicts = layout(self.pattern, steps, books) >= 0
-        picked = [(self.logits(hidden[:, p], q), tokens[:, p, q]) for q, p in enumerate(predicts.unbind(1))]
-        return _summarise({q: (lg.flatten(0, 1), t.flatten()) for q, (lg, t) in enumerate(picked)}, books)
+        found = {}
+        for q, table in enumerate(self._output_tables()):
+            logits = F.linear(hidden[:, steps_of(self.pattern, q, books)], table)
+            found[q] = (logits.flatten(0, 1), targets[q].flatten())
+        return _summarise(found, books)
+
+    def _embed_flat(self, tokens: Tensor, steps: Tensor) -> Tensor:
+        """`embed_steps` where each step has one token, int64 [B, S] of steps [S]: one row read, not one a codebook."""
+        books, size = self.target.num_codebooks, self.target.codebook_size
+        table = self.embed_target.table
+        q = steps % books  # -1, the step before the first, has PAD in all codebooks
+        rows = table.flatten(0, 1)[q * (size + 1) + torch.where(tokens < 0, size, tokens)]
+        nothing = table[:, -1]
+        return rows + (nothing.sum(0) - nothing)[q]
+
+    def _output_tables(self) -> tuple[Tensor, ...]:
+        """What `logits` multiplies with for each codebook, f32 [V, width], cut up once: so are the gradients."""
+        return self.embed_target.table[:, :-1].unbind()
 
     def _masked_loss(self, batch: Batch, chance: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """SoundStorm's masking (section 3.2): a clean past, then codebooks below a level known, above it not."""
@@ -174,10 +195,10 @@ class TokenLM(nn.Module):
         hide[torch.arange(rows), :, level] = hidden_at_level
         state = self.masked_hidden(torch.where(hide, PAD, codes), batch)
         found = {}
-        for q in range(books):
-            here = hidden_at_level & (level == q)[:, None]
-            if here.any():
-                found[q] = (self.logits(state[here], q), codes[..., q][here])
+        for q, table in enumerate(self._output_tables()):
+            here = (hidden_at_level & (level == q)[:, None]).nonzero(as_tuple=True)
+            if len(here[0]):
+                found[q] = (F.linear(state[here], table), codes[..., q][here])
         return _summarise(found, books)
 
     def masked_hidden(self, tokens: Tensor, batch: Batch) -> Tensor:
