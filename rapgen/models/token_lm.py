@@ -18,6 +18,7 @@ from rapgen.interfaces import TokenSpec
 from rapgen.models.patterns import PAD, frames_of_steps, lay_out, steps_of
 from rapgen.models.transformer import KVCache, Transformer
 
+TOKENS = "tokens"  # the log that says of how many tokens, in all processes, a loss is the mean
 Batch = Mapping[str, Tensor]  # "target" [B, F, Q], and each input stream by name, int64 with PAD
 
 
@@ -129,7 +130,7 @@ class TokenLM(nn.Module):
         return 1 + sum(i.is_condition for i in self.inputs.values())
 
     def forward(self, batch: Batch, chance: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy in nats a token, and accuracies as logs, over the batches of all processes.
+        """Cross-entropy in nats a token, with accuracies and `TOKENS` as logs, over the batches of all processes.
 
         f32 [B, num_chances(F)] in (0, 1) says which conditions are dropped and what is masked; None: it is drawn.
         """
@@ -217,7 +218,9 @@ class TokenLM(nn.Module):
 
 
 def _summarise(found: Mapping[int, tuple[Tensor, Tensor]], books: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mean cross-entropy over all tokens but PAD, and accuracies, from {codebook: (logits [N, V], tokens [N])}.
+    """Mean cross-entropy over all tokens but PAD, their number, and accuracies.
+
+    From {codebook: (logits [N, V], tokens [N])}.
 
     The mean is that over all processes' tokens: theirs may differ in number, so each loss is weighed by its share,
     such that the mean of the processes' losses, as of their gradients, is that of one batch of all rows.
@@ -228,8 +231,8 @@ def _summarise(found: Mapping[int, tuple[Tensor, Tensor]], books: int) -> tuple[
         tally[:, q] = torch.stack([(logits.argmax(-1) == tokens).sum(), (tokens != PAD).sum()])
     right, counts = sum_over_ranks(tally)
     total = counts.sum().clamp(min=1)
+    logs = {"accuracy": right.sum() / total, TOKENS: total}
     seen = counts.nonzero()[:, 0].tolist()
-    logs = {"accuracy": right.sum() / total}
     if len(seen) > 1:
         logs |= {f"accuracy_book{q}": right[q] / counts[q] for q in seen}
     return torch.stack(losses).sum() * world_size() / total, logs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class KVCache:
@@ -68,13 +69,16 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A stack of blocks and a last norm: f32 [B, L, width] -> f32 [B, L, width]."""
+    """A stack of blocks and a last norm: f32 [B, L, width] -> f32 [B, L, width].
+
+    `checkpointing`, an attribute, has training keep the inputs of blocks alone and compute the rest anew.
+    """
 
     def __init__(
         self, *, width: int, layers: int, heads: int, mlp_width: int | None = None, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        self.width, self.heads = width, heads
+        self.width, self.heads, self.checkpointing = width, heads, False
         hidden = mlp_width or -(-8 * width // 3 // 32) * 32
         self.blocks = nn.ModuleList(Block(width, heads, hidden, dropout) for _ in range(layers))
         self.norm = nn.RMSNorm(width)
@@ -102,7 +106,10 @@ class Transformer(nn.Module):
         start = cache.filled if cache is not None else 0
         turn = self._turn_table(start + x.shape[1], x.device)[start : start + x.shape[1]]
         for layer, block in enumerate(self.blocks):
-            x = block(x, turn, causal, cache, layer)
+            if self.checkpointing and self.training:
+                x = checkpoint(block, x, turn, causal, None, layer, use_reentrant=False)
+            else:
+                x = block(x, turn, causal, cache, layer)
         if cache is not None:
             cache.filled += x.shape[1]
         return self.norm(x)

@@ -92,7 +92,7 @@ def stage_streams(recipe: Recipe, parts: Parts, stage: str) -> StageStreams:
 def make_model(recipe: Recipe, streams: StageStreams) -> TokenLM:
     """A fresh model for a token stage."""
     settings: TokenStage = getattr(recipe.stages, streams.stage)
-    return TokenLM(
+    model = TokenLM(
         target=streams.target,
         inputs=streams.inputs,
         pattern=settings.pattern,
@@ -100,6 +100,8 @@ def make_model(recipe: Recipe, streams: StageStreams) -> TokenLM:
         block_frames=block_frames(settings, streams.target),
         **settings.model.model_dump(),
     )
+    model.transformer.checkpointing = settings.checkpointing
+    return model
 
 
 def block_frames(settings: TokenStage, target: TokenSpec) -> int:

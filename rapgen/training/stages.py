@@ -25,6 +25,7 @@ from rapgen.tokens.streams import TOKEN_STAGES, StageStreams, batch, crop_frames
 from rapgen.tokens.tokenize import CODES
 from rapgen.training.loop import Arguments, Stage, step_seed
 from rapgen.training.run import Run
+from rapgen.training.speed import Work, token_flops
 
 VALID_BATCHES = 8  # batches a validation looks at
 
@@ -68,16 +69,22 @@ def _token_stage(run: Run, name: str, parts: Parts) -> Stage:
         return draw
 
     train, valid = Shards(run.tokens("train")), Shards(run.tokens("valid"))
+    train_batch = batches(train)
     return Stage(
         name=name,
         settings=settings,
         model=model,
-        batch=batches(train),
+        batch=train_batch,
         valid_batches=_valid(batches(valid), valid, settings),
         parts=parts,
         recipe_sha256=run.recipe.sha256,
         sharded=settings.sharded,
+        work=_token_work(model, train_batch(0)[0], rows),
     )
+
+
+def _token_work(model: TokenLM, example: dict[str, Tensor], rows: int) -> Work:
+    return Work("tokens", example["target"].numel() / rows, token_flops(model, example) / rows)
 
 
 def _fresh_model(run: Run, streams: StageStreams, parts: Parts) -> TokenLM:
@@ -144,6 +151,7 @@ def _codec_stage(run: Run, parts: Parts) -> Stage:
         batch=batches(train),
         valid_batches=_valid(batches(valid), valid, settings),
         recipe_sha256=run.recipe.sha256,
+        work=Work("s of audio", settings.crop_s),
         skips_parameters=True,  # a plugin's module may have some that its loss does not reach
     )
 
@@ -178,6 +186,7 @@ def _mulan_stage(run: Run, parts: Parts) -> Stage:
         valid_batches=_valid(batches(valid), valid, settings),
         parts={"text_encoder": untrained(text_encoder) if is_tuned else text_encoder},
         recipe_sha256=run.recipe.sha256,
+        work=Work("s of audio", settings.crop_s),
         skips_parameters=is_tuned,  # an encoder may have some that no vector passes
     )
 
