@@ -321,7 +321,9 @@ def test_tokens_of_other_parts_are_refused(tmp_path: Path, audio: Path, parts: P
 @given(weights=st.lists(st.floats(0.1, 5), min_size=1, max_size=40).map(np.array), epoch=st.integers(0, 5))
 def test_an_epoch_has_each_clip_as_often_as_it_weighs(weights: np.ndarray, epoch: int) -> None:
     expected = weights / weights.mean()
-    times = np.bincount(ClipOrder(weights, 0, "stage").clips(epoch * len(weights), len(weights)), minlength=len(weights))
+    times = np.bincount(
+        ClipOrder(weights, 0, "stage").clips(epoch * len(weights), len(weights)), minlength=len(weights)
+    )
     assert (np.abs(times - expected) < 1 + 1e-9).all()
 
 

@@ -207,7 +207,7 @@ class Shards:
         return out
 
     def crops(self, stream: str, clips: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
-        """As `gather` of the frames from `starts` [B] on, all within their clips or behind: a copy a row, no indices."""
+        """As `gather` of `length` frames from `starts` [B] >= 0 on: a copy a row, without indices."""
         first, lengths = self._spans(stream)
         counts = np.clip(lengths[clips] - starts, 0, length)
         out = np.full((len(clips), length, self.width(stream)), -1, np.int16)

@@ -100,7 +100,7 @@ def make_model(recipe: Recipe, streams: StageStreams) -> TokenLM:
         block_frames=block_frames(settings, streams.target),
         **settings.model.model_dump(),
     )
-    model.transformer.checkpointing = settings.checkpointing
+    model.transformer.checkpointing = settings.checkpointing is True
     return model
 
 
