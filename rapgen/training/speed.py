@@ -31,7 +31,7 @@ _GPU_PEAKS = {  # FLOP/s of dense bf16 products, from data sheets; the first nam
 class Work:
     """What a row of a batch is in training."""
 
-    unit: str  # what speed is told in: "tokens" or "s of audio"
+    unit: str  # what speed is counted in: "tokens" or "audio_s"
     amount: float  # of them a row
     flops: float | None = None  # of the model in a step, forward and backward; None: not told
 
@@ -56,7 +56,7 @@ class Meter:
         self._since = time.perf_counter()
 
     def step(self) -> dict[str, float]:
-        """A step has ended: "<unit>/s", and "mfu" in 0 .. 1 after the first seconds."""
+        """A step has ended: "<unit>_per_s", and "mfu" in 0 .. 1 after the first seconds."""
         if self._work is None:
             return {}
         now = time.perf_counter()
@@ -64,7 +64,7 @@ class Meter:
         while sum(self._took) - self._took[0] >= _WINDOW_S:
             self._took.popleft()
         rows_a_second = self._rows * len(self._took) / sum(self._took)
-        figures = {f"{self._work.unit}/s": self._work.amount * rows_a_second}
+        figures = {f"{self._work.unit}_per_s": self._work.amount * rows_a_second}
         if self._work.flops is not None and sum(self._took) >= _WINDOW_S:
             figures["mfu"] = self._work.flops * rows_a_second / (peak_flops(self._device, self._dtype) * world_size())
         return figures

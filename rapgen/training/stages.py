@@ -151,7 +151,7 @@ def _codec_stage(run: Run, parts: Parts) -> Stage:
         batch=batches(train),
         valid_batches=_valid(batches(valid), valid, settings),
         recipe_sha256=run.recipe.sha256,
-        work=Work("s of audio", settings.crop_s),
+        work=Work("audio_s", settings.crop_s),
         skips_parameters=True,  # a plugin's module may have some that its loss does not reach
     )
 
@@ -186,7 +186,7 @@ def _mulan_stage(run: Run, parts: Parts) -> Stage:
         valid_batches=_valid(batches(valid), valid, settings),
         parts={"text_encoder": untrained(text_encoder) if is_tuned else text_encoder},
         recipe_sha256=run.recipe.sha256,
-        work=Work("s of audio", settings.crop_s),
+        work=Work("audio_s", settings.crop_s),
         skips_parameters=is_tuned,  # an encoder may have some that no vector passes
     )
 
