@@ -23,7 +23,9 @@ from rapgen.models.token_lm import TokenLM
 from rapgen.parts import build_parts, load_parts
 from rapgen.recipe import load_recipe
 from rapgen.schema import TokenStage
-from rapgen.training import compiling, fit
+from rapgen.tokens.shards import Shards
+from rapgen.tokens.tokenize import CODES
+from rapgen.training import compiling, fit, stages
 from rapgen.training.ahead import ahead, pieces
 from rapgen.training.compiling import compile_blocks
 from rapgen.training.estimate import training_memory
@@ -167,6 +169,16 @@ def test_crops_longer_than_all_clips_are_not_padded(tiny_run: Path, tmp_path: Pa
     assert (tokens["target"] >= 0).all()
 
 
+def test_much_padding_is_told(tiny_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = run_with(tiny_run, tmp_path / "run", {"crop_s": 60.0}, "coarse")
+    parts = load_parts(run.folder, run.recipe)
+    make_stage(run, "coarse", parts)
+    assert not caplog.records
+    shards = Shards(run.tokens("train"))
+    stages._tell_padding("coarse", shards, CODES, 400)  # as where one clip is twice as long
+    assert "coarse: 50 % of its batches is padding" in caplog.text
+
+
 # -------------------------------------------------------------------------------------------------- memory
 
 
@@ -269,5 +281,5 @@ def test_a_line_every_few_seconds_where_no_bar_moves(tmp_path: Path, monkeypatch
         watch("train", 7, {"loss": 3.214, "tokens_per_s": 4130.4, "mfu": 0.412})
         watch("train", 8, {"loss": 3.1, "audio_s_per_s": 12.34})
     assert "coarse step 7/100: loss 3.21, 4,130 tokens/s, MFU 41%\n" in told.getvalue()
-    assert "coarse step 8/100: loss 3.1, 12.34 s of audio/s\n" in told.getvalue()
+    assert "coarse step 8/100: loss 3.1, 12.3 s of audio/s\n" in told.getvalue()
     assert list((tmp_path / "coarse").iterdir())

@@ -130,6 +130,10 @@ class Rate(ProgressColumn):
 def _told(figures: dict[str, float]) -> str:
     """The figures that say most, in one line."""
     told = [f"{name} {figures[name]:.3g}" for name in figures if name in _TOLD]
-    told += [f"{figures[name]:,.4g} {unit}" for name, unit in _SPEEDS.items() if name in figures]
+    told += [f"{_rounded(figures[name])} {unit}" for name, unit in _SPEEDS.items() if name in figures]
     told += [f"MFU {figures[name]:.0%}" for name in figures if name == "mfu"]
     return ", ".join(told)
+
+
+def _rounded(speed: float) -> str:
+    return f"{speed:,.0f}" if speed >= 100 else f"{speed:.3g}"

@@ -63,3 +63,8 @@ def draw_starts(lengths: np.ndarray, crop: int, chance: np.ndarray) -> np.ndarra
     """int64 [B]: where a crop of each clip starts, drawn by `chance` [B]; short clips start at 0 and end early."""
     room = np.maximum(lengths - crop, 0)
     return (chance * (room + 1)).astype(np.int64)
+
+
+def padding_share(lengths: np.ndarray, weights: np.ndarray, crop: int) -> float:
+    """The share of crops that lies behind the ends of clips, of which there are as many as `weights` [clips] say."""
+    return 1 - float(np.average(np.minimum(lengths, crop), weights=weights)) / crop

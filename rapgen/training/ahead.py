@@ -45,7 +45,11 @@ def pieces(batch: Any, count: int) -> list[Any]:
     """A batch cut into `count` batches of rows, as equal as can be."""
     if count == 1:
         return [batch]
-    return [_mapped(batch, lambda x, n=n: x.tensor_split(count)[n]) for n in range(count)]
+
+    def cut(number: int) -> Any:
+        return _mapped(batch, lambda x: x.tensor_split(count)[number])
+
+    return [cut(number) for number in range(count)]
 
 
 def _mapped(batch: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:

@@ -152,10 +152,20 @@ def _fused_attention(on_gpu: bool) -> Iterator[None]:
     """
     own = F.scaled_dot_product_attention
 
-    def without_dropout(*args: Any, **options: Any) -> Tensor:
-        return own(*args, **{**options, "dropout_p": 0.0})
+    def fused(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        return own(query, key, value, attn_mask, 0.0, is_causal, scale=scale, enable_gqa=enable_gqa)
 
-    F.scaled_dot_product_attention = without_dropout if on_gpu else own
+    if on_gpu:
+        F.scaled_dot_product_attention = fused
     try:
         yield
     finally:

@@ -39,10 +39,11 @@ def fit(recipe: Recipe, parts: Parts, stage: str) -> Plan:
     except Exception as error:  # a stranger's module may do what needs values
         log.warning("%s: memory to train is not known (%s)", stage, " ".join(str(error).split())[:80])
         return Plan()
-    told = f"{stage} takes {_gb(plan.needed)} to train; {_gb(free)} of {_gb(room)} that it may have are free on {place}"
+    told = f"{stage} takes {_gb(plan.needed)} to train"
     if plan.needed > room:
-        raise RapgenError(f"{told}; {_mends(getattr(recipe.stages, stage), stage)}")
+        raise RapgenError(f"{told} and may have {_gb(room)} of {place}; {_mends(getattr(recipe.stages, stage), stage)}")
     pieces, anew = gather_rows(torch.tensor([[plan.pieces, int(plan.checkpointing)]])).amax(0).tolist()  # alike in all
+    told += f", {_gb(free)} are free"
     if pieces > 1 or anew:
         told += f"; batches go through in {pieces} pieces{' with checkpointing' * bool(anew)}, which trains the same"
     if plan.needed:
@@ -83,14 +84,14 @@ def _taken(recipe: Recipe, parts: Parts, stage: str, rows: int) -> int:
 
 
 def _device_memory() -> tuple[int, int, str]:
-    """Bytes that training may take on this process's device, those of them that are free, what the device is called."""
+    """Bytes that training may take on this process's device, bytes that are free, and what the device is called."""
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
         room, place = round(_GPU_SHARE * total), torch.cuda.get_device_name()
     else:  # processes on CPUs share one machine's memory
         room, free = round(_CPU_SHARE * main_memory()) // world_size(), free_main_memory() // world_size()
         place = "this machine"
-    return room, min(free, room), place
+    return room, free, place
 
 
 def _gb(size: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,18 @@ from rapgen.interfaces import TokenSpec, Trainable, TunableTextEncoder
 from rapgen.models.mulan import MuLaN, TunedMuLaN
 from rapgen.models.token_lm import StreamEmbedding, TokenLM
 from rapgen.schema import TokenStage, Training
-from rapgen.tokens.batches import ClipOrder, draw_starts, uniforms
+from rapgen.tokens.batches import ClipOrder, draw_starts, padding_share, uniforms
 from rapgen.tokens.collect import AUDIO
 from rapgen.tokens.shards import Shards
 from rapgen.tokens.streams import TOKEN_STAGES, StageStreams, batch, crop_frames, make_model, stage_streams
 from rapgen.tokens.tokenize import CODES
+from rapgen.training.captions import captions, features_of, tokens_of
 from rapgen.training.loop import Arguments, Stage, step_seed
 from rapgen.training.run import Run
 from rapgen.training.speed import Work, token_flops
 
+log = logging.getLogger(__name__)
+MUCH_PADDING = 0.1  # of a batch
 VALID_BATCHES = 8  # batches a validation looks at
 
 
@@ -56,9 +60,12 @@ def _token_stage(run: Run, name: str, parts: Parts) -> Stage:
     streams = stage_streams(run.recipe, parts, name)
     model, seed, rows = _fresh_model(run, streams, parts), run.recipe.seed, settings.batch_size
 
+    def crop_of(shards: Shards) -> int:
+        """Where all clips are shorter than a crop, as long as they are."""
+        return min(crop_frames(settings, streams.target), int(shards.lengths(streams.source).max()))
+
     def batches(shards: Shards) -> Callable[[int], Arguments]:
-        order, lengths = ClipOrder(shards.weights, seed, name), shards.lengths(streams.source)
-        crop = min(crop_frames(settings, streams.target), int(lengths.max()))  # where all clips are short, no padding
+        order, crop = ClipOrder(shards.weights, seed, name), crop_of(shards)
         columns = model.num_chances(crop)
 
         def draw(number: int) -> tuple[dict[str, Tensor], Tensor]:
@@ -70,6 +77,7 @@ def _token_stage(run: Run, name: str, parts: Parts) -> Stage:
 
     train, valid = Shards(run.tokens("train")), Shards(run.tokens("valid"))
     train_batch = batches(train)
+    _tell_padding(name, train, streams.source, crop_of(train))
     return Stage(
         name=name,
         settings=settings,
@@ -81,6 +89,15 @@ def _token_stage(run: Run, name: str, parts: Parts) -> Stage:
         sharded=settings.sharded,
         work=_token_work(model, train_batch(0)[0], rows),
     )
+
+
+def _tell_padding(name: str, shards: Shards, stream: str, crop: int) -> None:
+    share = padding_share(shards.lengths(stream), shards.weights, crop)
+    if share > MUCH_PADDING:
+        mend = f"set stages.{name}.crop_s lower, or bring longer clips"
+        log.warning(
+            "%s: %.0f %% of its batches is padding, for many clips are shorter than a crop; %s", name, 100 * share, mend
+        )
 
 
 def _token_work(model: TokenLM, example: dict[str, Tensor], rows: int) -> Work:
@@ -166,7 +183,7 @@ def _mulan_stage(run: Run, parts: Parts) -> Stage:
     def batches(shards: Shards) -> Callable[[int], Arguments]:
         crops = _audio_crops(shards, settings, crop, seed, "mulan")
         texts, place, first = captions(shards)
-        read = _tokens(encoder, texts) if is_tuned else _features(model, texts)
+        read = tokens_of(encoder, texts) if is_tuned else features_of(model, texts)
 
         def draw(number: int) -> Arguments:
             clips, audio = crops(number)
@@ -189,33 +206,6 @@ def _mulan_stage(run: Run, parts: Parts) -> Stage:
         work=Work("audio_s", settings.crop_s),
         skips_parameters=is_tuned,  # an encoder may have some that no vector passes
     )
-
-
-def captions(shards: Shards) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """All texts that differ, which of them each caption is, and where each clip's captions start: int64 [clips + 1]."""
-    own = [a.captions or ("",) for a in shards.annotations]
-    # Texts of one length pad each other least; a set's own order changes from process to process.
-    texts = sorted({text for each in own for text in each}, key=lambda text: (len(text), text))
-    number = {text: n for n, text in enumerate(texts)}
-    return texts, np.array([number[text] for each in own for text in each]), np.cumsum([0, *map(len, own)])
-
-
-def _features(model: MuLaN, texts: list[str]) -> Callable[[np.ndarray], Arguments]:
-    """What MuLaN is given of the texts with certain numbers: all are encoded once."""
-    features = model.encode_text(texts)
-    return lambda numbers: (features[numbers],)
-
-
-def _tokens(encoder: TunableTextEncoder, texts: list[str]) -> Callable[[np.ndarray], Arguments]:
-    """What TunedMuLaN is given of the texts with certain numbers: each once, and where each went."""
-    ids, mask = encoder.tokenize(texts)
-
-    def read(numbers: np.ndarray) -> Arguments:
-        own, place = np.unique(numbers, return_inverse=True)
-        length = int(mask[own].sum(1).max())
-        return ids[own, :length], mask[own, :length], torch.from_numpy(place)
-
-    return read
 
 
 def _audio_crops(
