@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import torch
 from torch import nn
@@ -33,9 +34,8 @@ def compile_blocks(model: nn.Module, settings: Training, device: torch.device) -
 def _cannot_compile(device: torch.device) -> str | None:
     """Why nothing can be compiled: most often no C++ compiler. Found out by a small product."""
     try:
-        # Without caches: what was compiled before says nothing.
-        once = torch.compile(lambda x: x.sin() * x + 1, options={"force_disable_caches": True})
-        once(torch.ones(64, device=device))
+        size = 64 + time.time_ns() % 2**20  # of its own each time: what was compiled before, and kept, says nothing
+        torch.compile(lambda x: x.sin() * x + 1)(torch.ones(size, device=device))
     except Exception as error:  # inductor's, triton's and the compiler's own have no common kind
         return " ".join(f"{type(error).__name__}: {error}".split())[:120]
     return None
