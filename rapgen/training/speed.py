@@ -18,6 +18,7 @@ _WINDOW_S = 5.0  # of training that a figure is over
 _GPU_PEAKS = {  # FLOP/s of dense bf16 products, from data sheets; the first name that fits
     "H200": 989e12,
     "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
     "H100": 989e12,
     "A100": 312e12,
     "L40S": 362e12,
@@ -49,6 +50,7 @@ class Meter:
         """`rows` are those of a step, in all processes."""
         self._work, self._rows, self._device, self._dtype = work, rows, device, dtype
         self._took: deque[float] = deque()
+        self._total_s = 0.0  # of those
         self.start()
 
     def start(self) -> None:
@@ -59,13 +61,13 @@ class Meter:
         """A step has ended: "<unit>_per_s", and "mfu" in 0 .. 1 after the first seconds."""
         if self._work is None:
             return {}
-        now = time.perf_counter()
-        self._took.append(now - self._since)
-        while sum(self._took) - self._took[0] >= _WINDOW_S:
-            self._took.popleft()
-        rows_a_second = self._rows * len(self._took) / sum(self._took)
+        self._took.append(time.perf_counter() - self._since)
+        self._total_s += self._took[-1]
+        while self._total_s - self._took[0] >= _WINDOW_S:
+            self._total_s -= self._took.popleft()
+        rows_a_second = self._rows * len(self._took) / self._total_s
         figures = {f"{self._work.unit}_per_s": self._work.amount * rows_a_second}
-        if self._work.flops is not None and sum(self._took) >= _WINDOW_S:
+        if self._work.flops is not None and self._total_s >= _WINDOW_S:
             figures["mfu"] = self._work.flops * rows_a_second / (peak_flops(self._device, self._dtype) * world_size())
         return figures
 
