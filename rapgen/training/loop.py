@@ -21,9 +21,8 @@ from rapgen.distributed import means_over_ranks, rank, world_size
 from rapgen.errors import ModelError
 from rapgen.identities import Parts, identities
 from rapgen.memory import keep_freed_memory
-from rapgen.models.token_lm import TOKENS
 from rapgen.schema import Training
-from rapgen.training.ahead import ahead, moved, pinned
+from rapgen.training.ahead import ahead, pinned
 from rapgen.training.micro import Arguments, Micro
 from rapgen.training.sharding import spread, whole
 from rapgen.training.speed import Work, make_meter
@@ -95,8 +94,7 @@ def train(stage: Stage, folder: Path, *, seed: int, watch: Watch, pieces: int = 
             watch("train", step, told | meter.step())
             is_end = step == settings.steps
             if is_end or step % settings.valid_every == 0:
-                with autocast():
-                    _validate(stage, ema, device, seed, progress)
+                _validate(stage, ema, micro, seed, progress)
                 watch("valid", step, progress.valid)
             if is_end or step % settings.checkpoint_every == 0 or _is_stale(settings, progress):
                 save(folder, model=stage.model, ema=ema, optimizer=optimizer, progress=progress, meta=meta)
@@ -177,7 +175,7 @@ def _is_stale(settings: Training, progress: Progress) -> bool:
 
 
 @torch.no_grad()
-def _validate(stage: Stage, ema: State, device: torch.device, seed: int, progress: Progress) -> None:
+def _validate(stage: Stage, ema: State, micro: Micro, seed: int, progress: Progress) -> None:
     """Mean figures over the validation batches with the averaged weights, the same noise every time.
 
     Every process goes through all of them, and all decide by the same figures.
@@ -187,9 +185,7 @@ def _validate(stage: Stage, ema: State, device: torch.device, seed: int, progres
         stage.model.eval()
         set_seed(step_seed(seed, stage.name, -1))
         for batch in stage.valid_batches():
-            loss, figures = stage.model(*moved(batch, device))
-            figures.pop(TOKENS, None)
-            for name, value in means_over_ranks({"loss": loss} | figures).items():
+            for name, value in means_over_ranks(micro.figures(stage.model, batch)).items():
                 sums.setdefault(name, []).append(value)
     progress.valid = {name: sum(values) / len(values) for name, values in sums.items()}
     is_better = progress.valid["loss"] < progress.best_loss

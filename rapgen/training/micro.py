@@ -17,12 +17,37 @@ from rapgen.training.sharding import local
 Arguments = tuple[Any, ...]
 
 
-class Micro:
-    """A model, and how a step's batches go through it.
+class Means:
+    """Losses and figures of several batches as one: counted by their tokens where they tell them, else alike."""
 
-    A loss that is a mean over tokens (`TOKENS` among its figures) counts by their number, others alike: how a step is
-    cut changes nothing but rounding and, where the model drops out, which of its values are dropped.
-    """
+    def __init__(self) -> None:
+        self._first: Tensor | None = None
+        self._sums: dict[str, Tensor] = {}
+        self._weights: dict[str, Tensor] = {}
+
+    def add(self, loss: Tensor, figures: dict[str, Tensor]) -> Tensor:
+        """The batch's weight, f32 [], in units of the first's: of one batch exactly 1."""
+        tokens = figures.get(TOKENS, loss.new_ones(()))
+        self._first = tokens if self._first is None else self._first
+        weight = tokens / self._first
+        for name, value in ({"loss": loss} | figures).items():
+            if name != TOKENS:
+                self._sums[name] = self._sums.get(name, 0.0) + value.detach() * weight
+                self._weights[name] = self._weights.get(name, 0.0) + weight
+        return weight
+
+    @property
+    def weight(self) -> Tensor:
+        """That of all batches, f32 []."""
+        return self._weights["loss"]
+
+    def figures(self) -> dict[str, Tensor]:
+        """ "loss" and the rest, each f32 [] on the device."""
+        return {name: total / self._weights[name] for name, total in self._sums.items()}
+
+
+class Micro:
+    """A model, and how batches go through it: how they are cut changes nothing but rounding and what drops out."""
 
     def __init__(
         self,
@@ -36,25 +61,28 @@ class Micro:
         self._accumulate, self._pieces = accumulate, pieces
 
     def gradients(self, batches: Iterator[Arguments]) -> dict[str, Tensor]:
-        """Leave the gradients of the next step in the parameters; its loss and figures, f32 [] on the device."""
-        device = self._accelerator.device
-        sums: dict[str, Tensor] = {}
-        weights: dict[str, Tensor] = {}
-        first = None
+        """Leave the gradients of the next step in the parameters; its loss and figures."""
+        means = Means()
         for micro in range(self._accumulate):
             for number, piece in enumerate(pieces(next(batches), self._pieces)):
                 is_last = (micro, number) == (self._accumulate - 1, self._pieces - 1)
                 with nullcontext() if is_last else self._accelerator.no_sync(self._model):
-                    with self._autocast():
-                        loss, figures = self._model(*moved(piece, device))
-                    tokens = figures.pop(TOKENS, loss.new_ones(()))
-                    first = tokens if first is None else first
-                    weight = tokens / first  # in units of the first: of one micro-batch exactly 1
-                    (loss * weight).backward()
-                for name, value in ({"loss": loss} | figures).items():
-                    sums[name] = sums.get(name, 0.0) + value.detach() * weight
-                    weights[name] = weights.get(name, 0.0) + weight
+                    loss, figures = self._forward(self._model, piece)
+                    (loss * means.add(loss, figures)).backward()
         if self._accumulate * self._pieces > 1:
             found = [p.grad for p in self._model.parameters() if p.grad is not None]
-            torch._foreach_div_([local(grad) for grad in found], weights["loss"])
-        return {name: total / weights[name] for name, total in sums.items()}
+            torch._foreach_div_([local(grad) for grad in found], means.weight)
+        return means.figures()
+
+    @torch.no_grad()
+    def figures(self, model: nn.Module, batch: Arguments) -> dict[str, Tensor]:
+        """Loss and figures of a batch of validation."""
+        means = Means()
+        for piece in pieces(batch, self._pieces):
+            means.add(*self._forward(model, piece))
+        return means.figures()
+
+    def _forward(self, model: nn.Module, piece: Arguments) -> tuple[Tensor, dict[str, Tensor]]:
+        with self._autocast():
+            found: tuple[Tensor, dict[str, Tensor]] = model(*moved(piece, self._accelerator.device))
+        return found
