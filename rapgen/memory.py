@@ -1,11 +1,14 @@
-"""Memory that is freed is kept for the next step, not given back page by page."""
+"""Main memory: how much there is, and that freed memory is kept for the next step, not given back page by page."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of glibc's mallopt
+
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def keep_freed_memory() -> None:
@@ -23,3 +26,26 @@ def keep_freed_memory() -> None:
     mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     mallopt(_M_TOP_PAD, 64 * 2**20)
+
+
+def main_memory() -> int:
+    """Bytes of main memory that this process may have: all of the machine's, or the limit of its container."""
+    import psutil
+
+    total = int(psutil.virtual_memory().total)
+    limits = (_read_number(path) for path in _CGROUP_LIMITS)
+    return min([total, *(limit for limit in limits if limit is not None)])
+
+
+def free_main_memory() -> int:
+    """Bytes of main memory that nobody else needs now."""
+    import psutil
+
+    return min(int(psutil.virtual_memory().available), main_memory())
+
+
+def _read_number(path: str) -> int | None:
+    try:
+        return int(Path(path).read_text())
+    except (OSError, ValueError):  # no cgroup, or "max"
+        return None
