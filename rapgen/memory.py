@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of glibc's mallopt
+
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def keep_freed_memory() -> None:
@@ -27,26 +28,21 @@ def keep_freed_memory() -> None:
     mallopt(_M_TOP_PAD, 64 * 2**20)
 
 
-def free_memory() -> int | None:
-    """Bytes that this process may still take: what the machine has, within the limits set for it; None if unknown.
+def main_memory() -> int:
+    """Bytes of main memory that this process may have: all of the machine's, or the limit of its container."""
+    import psutil
 
-    On Linux the kernel's estimate, a container's limit (cgroup v2) and that of `ulimit -v`; elsewhere all there is.
-    """
-    found = [_machine_free(), _container_free(), _limit_free()]
-    known = [free for free in found if free is not None]
-    return max(0, min(known)) if known else None
+    total = int(psutil.virtual_memory().total)
+    limits = (_read_number(path) for path in _CGROUP_LIMITS)
+    return min([total, *(limit for limit in limits if limit is not None)])
 
 
-def _machine_free() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return None
+def free_memory() -> int:
+    """Bytes that this process may still take: what nobody else needs, within its container's limit and `ulimit -v`."""
+    import psutil
+
+    found = [int(psutil.virtual_memory().available), _container_free(), _limit_free()]
+    return max(0, min(free for free in found if free is not None))
 
 
 def _container_free() -> int | None:
@@ -68,3 +64,10 @@ def _limit_free() -> int | None:
     except (ImportError, OSError):
         return None
     return None if limit == resource.RLIM_INFINITY else limit - taken
+
+
+def _read_number(path: str) -> int | None:
+    try:
+        return int(Path(path).read_text())
+    except (OSError, ValueError):  # no cgroup, or "max"
+        return None

@@ -62,6 +62,9 @@ class TokenStage(Training):
     as_prefix: tuple[Literal["semantic", "coarse"], ...] = ()  # inputs that stand, a whole crop, before the first step
     look_ahead: int = Field(0, ge=0)  # frames of the semantic stream seen ahead
     condition_dropout: float = Field(0.1, ge=0, le=1)  # share of clips whose conditioners are left out
+    # Keep the inputs of blocks alone and compute the rest anew: less memory, a third more work. auto: if no row fits.
+    checkpointing: bool | Literal["auto"] = "auto"
+    compiled: bool | Literal["auto"] = "auto"  # torch.compile for the blocks; auto: on a GPU
     sharded: bool = False  # split weights, gradients, averages and moments over the processes that train together
 
     @model_validator(mode="after")

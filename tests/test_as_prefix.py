@@ -19,6 +19,7 @@ from rapgen.interfaces import Prompt
 from rapgen.models.patterns import PAD
 from rapgen.parts import build_parts
 from rapgen.recipe import parse_recipe
+from rapgen.tokens.batches import ClipOrder
 from rapgen.tokens.shards import Shards
 from rapgen.tokens.streams import TOKEN_STAGES, batch, crop_frames, make_model, stage_streams
 
@@ -117,7 +118,10 @@ def test_a_run_trains_and_generates(tree: dict[str, Any], tmp_path: Path) -> Non
     lm = MusicLM.load(tmp_path)
     (beat,) = lm.generate("boom bap, 90 bpm", duration_s=1)
     assert beat.audio.shape == (1, 8000)
-    found = batch(Shards(tmp_path / "tokens/train"), lm.streams["coarse"], lm.recipe.stages.coarse, seed=0, number=0)
+    shards, streams = Shards(tmp_path / "tokens/train"), lm.streams["coarse"]
+    crop = crop_frames(lm.recipe.stages.coarse, streams.target)
+    order = ClipOrder(shards.weights, 0, "coarse")
+    found = batch(shards, order, streams, rows=lm.recipe.stages.coarse.batch_size, crop=crop, seed=0, number=0)
     assert found["target"].shape == (4, 27, 2)
     assert found["semantic"].shape == (4, 14, 1)
     assert (found["semantic"] != PAD).all()

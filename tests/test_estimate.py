@@ -71,6 +71,11 @@ def test_what_changes_memory() -> None:
     assert take(with_dropout, "coarse", on_gpu=True).step < take(with_dropout, "coarse").step / 1.15
 
 
+def test_mulan_takes_on_a_gpu_what_it_takes_without_dropout() -> None:
+    recipe = boombox("stages.mulan.batch_size=2", "mulan.layers=1")
+    assert take(recipe, "mulan", on_gpu=True) == take(recipe, "mulan")
+
+
 def test_what_comes_trained_takes_nothing() -> None:
     recipe = boombox("codec={use: toy, num_codebooks: 8}")
     assert training_memory(recipe, build_parts(recipe), "codec", on_gpu=False) is None

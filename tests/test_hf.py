@@ -29,8 +29,9 @@ from rapgen.parts import build_parts, load_parts, part_path
 from rapgen.recipe import load_recipe, parse_recipe
 from rapgen.registry import build, lasting_options
 from rapgen.tokens.shards import Shards
+from rapgen.training.captions import captions
 from rapgen.training.run import Run
-from rapgen.training.stages import captions, make_stage
+from rapgen.training.stages import make_stage
 from rapgen_plugins.minilm import minilm
 
 TEXTS = ["boom bap, 90 bpm", "trap", "", "dark drill beat at 142 bpm in c# minor " * 20]

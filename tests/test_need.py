@@ -69,7 +69,6 @@ def test_what_is_counted_is_what_is_taken(lm: MusicLM, monkeypatch: pytest.Monke
 
 def test_free_memory_is_some_of_the_machines() -> None:
     free = free_memory()
-    assert free is not None
     assert free > 10**7
 
 

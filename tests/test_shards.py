@@ -19,7 +19,8 @@ from rapgen.models.patterns import PAD
 from rapgen.parts import bind, build_parts, freeze
 from rapgen.recipe import parse_recipe
 from rapgen.tokens import collect as collecting
-from rapgen.tokens.batches import draw_clips
+from rapgen.tokens import shards as shard_files
+from rapgen.tokens.batches import ClipOrder, padding_share
 from rapgen.tokens.collect import AUDIO, collect, stored_clip
 from rapgen.tokens.shards import Row, Shards, check_written, read_label, write_shard
 from rapgen.tokens.tokenize import CODES, SEMANTIC, aligned_name, tokenize
@@ -321,17 +322,56 @@ def test_tokens_of_other_parts_are_refused(tmp_path: Path, audio: Path, parts: P
 @given(weights=st.lists(st.floats(0.1, 5), min_size=1, max_size=40).map(np.array), epoch=st.integers(0, 5))
 def test_an_epoch_has_each_clip_as_often_as_it_weighs(weights: np.ndarray, epoch: int) -> None:
     expected = weights / weights.mean()
-    times = np.bincount(draw_clips(weights, len(weights), 0, "stage", epoch), minlength=len(weights))
+    times = np.bincount(
+        ClipOrder(weights, 0, "stage").clips(epoch * len(weights), len(weights)), minlength=len(weights)
+    )
     assert (np.abs(times - expected) < 1 + 1e-9).all()
 
 
 def test_clips_of_one_weight_come_once_an_epoch_and_in_the_same_order_whatever_it_is() -> None:
-    drawn = draw_clips(np.full(97, 0.3), 97, 0, "stage", 3)
+    drawn = ClipOrder(np.full(97, 0.3), 0, "stage").clips(3 * 97, 97)
     assert sorted(drawn) == list(range(97))
-    assert np.array_equal(drawn, draw_clips(np.ones(97), 97, 0, "stage", 3))
+    assert np.array_equal(drawn, ClipOrder(np.ones(97), 0, "stage").clips(3 * 97, 97))
 
 
 def test_weights_hold_on_average() -> None:
     weights = np.array([0.5, 1.0, 2.5])
-    drawn = np.concatenate([draw_clips(weights, 3, 0, "stage", epoch) for epoch in range(4000)])
+    drawn = np.concatenate([ClipOrder(weights, 0, "stage").clips(3 * epoch, 3) for epoch in range(4000)])
     assert np.bincount(drawn) / 4000 == pytest.approx(3 * weights / weights.sum(), abs=0.03)
+
+
+@given(
+    clips=st.lists(st.tuples(st.integers(0, 50), st.integers(1, 4)), min_size=1, max_size=9),
+    crop=st.integers(1, 60),
+)
+def test_the_share_of_padding_is_what_crops_lack(clips: list[tuple[int, int]], crop: int) -> None:
+    lengths, weights = (np.array(values) for values in zip(*clips, strict=True))
+    rows = [length for length, weight in clips for _ in range(weight)]
+    lacking = sum(max(0, crop - length) for length in rows)
+    assert padding_share(lengths, weights, crop) == pytest.approx(lacking / (crop * len(rows)), abs=1e-12)
+
+
+@given(stored=rows(), size=st.integers(1, 4), seed=st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_crops_are_slices_of_clips(
+    tmp_path_factory: pytest.TempPathFactory, stored: list[Row], size: int, seed: int
+) -> None:
+    shards = store(tmp_path_factory.mktemp("shards"), stored, size)
+    rng = np.random.default_rng(seed)
+    clips, starts = rng.integers(0, len(stored), 6), rng.integers(0, 12, 6)
+    for name in WIDTHS:
+        found = shards.crops(name, clips, starts, 5)
+        for row, clip, start in zip(found, clips, starts, strict=True):
+            whole = stored[clip].streams[name][start : start + 5]
+            assert np.array_equal(row[: len(whole)], whole)
+            assert (row[len(whole) :] == PAD).all()
+        assert np.array_equal(found, shards.gather(name, clips, starts[:, None] + np.arange(5)))
+
+
+def test_weights_are_read_without_the_rest_of_annotations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = [Row(f"{n}", "t", Annotations(weight=n + 0.5), {"codes": np.zeros((1, 1), np.int16)}) for n in range(5)]
+    shards = store(tmp_path / "new", stored, 2)
+    assert shards.weights.tolist() == [0.5, 1.5, 2.5, 3.5, 4.5]
+    assert "annotations" not in vars(shards)
+    monkeypatch.setattr(shard_files, "_WEIGHT", "a column that older shards lack")
+    assert Shards(tmp_path / "new").weights.tolist() == [0.5, 1.5, 2.5, 3.5, 4.5]

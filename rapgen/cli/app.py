@@ -91,7 +91,8 @@ def root(
     handler = RichHandler(console=console(), show_time=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     logging.getLogger("rapgen").setLevel(logging.INFO if verbose else logging.WARNING)
-    logging.getLogger("rapgen.weights").setLevel(logging.INFO)  # licences are always told
+    for told in ("rapgen.weights", "rapgen.training.fit"):  # licences, and what training takes, are always told
+        logging.getLogger(told).setLevel(logging.INFO)
 
 
 def _version(is_asked: bool) -> None:

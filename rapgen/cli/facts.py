@@ -50,13 +50,13 @@ def recipe_lines(recipe: Recipe) -> list[str]:
     """All stages of a recipe, a line each, then what they come to; nothing is downloaded."""
     parts = build_parts(recipe)
     stages = {stage: "; ".join(stage_lines(recipe, parts, stage)) for stage in STAGES}
-    lines = [f"{stage}: {told}; {_training(recipe, stage)}" for stage, told in stages.items()]
+    spare = build_parts(recipe)  # those that memory is estimated with are used up
+    lines = [f"{stage}: {told}; {_training(recipe, spare, stage)}" for stage, told in stages.items()]
     return [*lines, f"all: {_all_stages(recipe, parts)}"]
 
 
-def _training(recipe: Recipe, stage: str) -> str:
-    """Memory of a stage's training: parts are built anew, for those that were estimated with are used up."""
-    parts = build_parts(recipe)
+def _training(recipe: Recipe, parts: Parts, stage: str) -> str:
+    """Memory of a stage's training."""
     try:
         memory = training_memory(recipe, parts, stage, on_gpu=True)
     except Exception as error:  # a stranger's module may do what needs values

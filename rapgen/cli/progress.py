@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     from rapgen.training.loop import Watch
 
 _LOG_EVERY = 10  # steps between training figures in TensorBoard's files
+_LINE_EVERY_S = 5.0  # between lines of training where no bar can move
 _SPEED_OVER_S = 600.0  # clips come a shard at a time, minutes apart
+
+_TOLD = ("loss", "accuracy", "mel_distance", "si_sdr_db", "recall@1 t2a")
+_SPEEDS = {"tokens_per_s": "tokens/s", "audio_s_per_s": "s of audio/s"}
 
 
 @cache
@@ -49,6 +54,7 @@ class Bars:
 
     def __init__(self, progress: Progress, logs: Path | None, stack: ExitStack) -> None:
         self._progress, self._logs, self._stack = progress, logs, stack
+        self._last_line_s = time.monotonic()
 
     def work(self, name: str) -> Callable[[int, int], None]:
         """Start a piece of work; the answer is called with (done, total)."""
@@ -77,6 +83,7 @@ class Bars:
             if kind == "train":
                 report(step, steps)
                 self._progress.update(task, figures=_told(figures))
+                self._line(f"{stage} step {step}/{steps}: {_told(figures)}")
             else:
                 self._progress.console.print(f"{stage} step {step}/{steps} valid: {_told(figures)}", markup=False)
             if kind == "valid" or step % _LOG_EVERY == 0:
@@ -84,6 +91,13 @@ class Bars:
                     writer.add_scalar(f"{kind}/{name}", value, step)
 
         return watch
+
+    def _line(self, text: str) -> None:
+        """What the bar tells, every few seconds, for a file or a pipe."""
+        now = time.monotonic()
+        if not self._progress.console.is_terminal and now - self._last_line_s >= _LINE_EVERY_S:
+            self._progress.console.print(text, markup=False, soft_wrap=True)
+            self._last_line_s = now
 
     def _writer(self, stage: str, step: int) -> Any:
         """TensorBoard's writer of a stage; what an earlier start wrote from `step` on is dropped."""
@@ -115,5 +129,11 @@ class Rate(ProgressColumn):
 
 def _told(figures: dict[str, float]) -> str:
     """The figures that say most, in one line."""
-    told = [name for name in figures if name in ("loss", "accuracy", "mel_distance", "si_sdr_db", "recall@1 t2a")]
-    return ", ".join(f"{name} {figures[name]:.3g}" for name in told)
+    told = [f"{name} {figures[name]:.3g}" for name in figures if name in _TOLD]
+    told += [f"{_rounded(figures[name])} {unit}" for name, unit in _SPEEDS.items() if name in figures]
+    told += [f"MFU {figures[name]:.0%}" for name in figures if name == "mfu"]
+    return ", ".join(told)
+
+
+def _rounded(speed: float) -> str:
+    return f"{speed:,.0f}" if speed >= 100 else f"{speed:.3g}"

@@ -34,8 +34,8 @@ def check_memory(lm: AudioLM, sampling: Samplings, *, beats: int, samples: int =
         _check(beats, caches, torch.cuda.mem_get_info(device)[0], f"'{device}'")
 
 
-def _check(beats: int, needed: int, free: int | None, where: str) -> None:
-    if free is not None and needed > free:
+def _check(beats: int, needed: int, free: int, where: str) -> None:
+    if needed > free:
         what = "a beat of this length takes" if beats == 1 else f"{beats} beats of this length at once take"
         raise PromptError(
             f"{what} {needed / 1e9:,.1f} GB of memory, and {where} has {free / 1e9:,.1f} GB free; ask for fewer at a "

@@ -42,6 +42,13 @@ def layout(pattern: str, steps: Tensor, num_codebooks: int) -> Tensor:
     return steps[:, None].expand(-1, num_codebooks)
 
 
+def steps_of(pattern: str, codebook: int, num_codebooks: int) -> slice:
+    """The steps that predict a codebook."""
+    if pattern == "flat":
+        return slice(codebook, None, num_codebooks)
+    return slice(codebook if pattern == "delay" else 0, None)
+
+
 def lay_out(pattern: str, codes: Tensor, num_steps: int) -> Tensor:
     """Tokens by step: int64 [B, F, Q] -> int64 [B, num_steps, Q], PAD where a step has none or F is passed."""
     frames, books = codes.shape[1:]

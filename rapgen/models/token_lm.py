@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from rapgen.distributed import sum_over_ranks, world_size
 from rapgen.interfaces import TokenSpec
-from rapgen.models.patterns import PAD, frames_of_steps, lay_out, layout
+from rapgen.models.patterns import PAD, frames_of_steps, lay_out, steps_of
 from rapgen.models.transformer import Transformer
 
+TOKENS = "tokens"  # the log that says of how many tokens, in all processes, a loss is the mean
 Batch = Mapping[str, Tensor]  # "target" [B, F, Q], and each input stream by name, int64 with PAD
 
 
@@ -129,7 +130,7 @@ class TokenLM(nn.Module):
         return 1 + sum(i.is_condition for i in self.inputs.values())
 
     def forward(self, batch: Batch, chance: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy in nats a token, and accuracies as logs, over the batches of all processes.
+        """Cross-entropy in nats a token, with accuracies and `TOKENS` as logs, over the batches of all processes.
 
         f32 [B, num_chances(F)] in (0, 1) says which conditions are dropped and what is masked; None: it is drawn.
         """
@@ -145,16 +146,37 @@ class TokenLM(nn.Module):
         codes = batch["target"]
         frames, books = codes.shape[1:]
         steps = torch.arange(frames * books if self.pattern == "flat" else frames, device=codes.device)
-        tokens = lay_out(self.pattern, codes, len(steps))
-        x = self.embed_steps(F.pad(tokens[:, :-1], (0, 0, 1, 0), value=PAD))
+        if self.pattern == "flat":
+            tokens = codes.flatten(1)
+            x = self._embed_flat(F.pad(tokens[:, :-1], (1, 0), value=PAD), steps - 1)
+            targets = codes.unbind(-1)
+        else:
+            laid_out = lay_out(self.pattern, codes, len(steps))
+            x = self.embed_steps(F.pad(laid_out[:, :-1], (0, 0, 1, 0), value=PAD))
+            targets = tuple(laid_out[:, steps_of(self.pattern, q, books), q] for q in range(books))
         aligned = self.embed_aligned(batch)
         if isinstance(aligned, Tensor):
             x = x + aligned[:, frames_of_steps(self.pattern, steps, books)]
         prefix = self.embed_prefix(batch)
         hidden = self.transformer(torch.cat([prefix, x], 1))[:, prefix.shape[1] :]
-        predicts = layout(self.pattern, steps, books) >= 0
-        picked = [(self.logits(hidden[:, p], q), tokens[:, p, q]) for q, p in enumerate(predicts.unbind(1))]
-        return _summarise({q: (lg.flatten(0, 1), t.flatten()) for q, (lg, t) in enumerate(picked)}, books)
+        found = {}
+        for q, table in enumerate(self._output_tables()):
+            logits = F.linear(hidden[:, steps_of(self.pattern, q, books)], table)
+            found[q] = (logits.flatten(0, 1), targets[q].flatten())
+        return _summarise(found, books)
+
+    def _embed_flat(self, tokens: Tensor, steps: Tensor) -> Tensor:
+        """`embed_steps` where each step has one token, int64 [B, S] of steps [S]: one row read, not one a codebook."""
+        books, size = self.target.num_codebooks, self.target.codebook_size
+        table = self.embed_target.table
+        q = steps % books  # -1, the step before the first, has PAD in all codebooks
+        rows = table.flatten(0, 1)[q * (size + 1) + torch.where(tokens < 0, size, tokens)]
+        nothing = table[:, -1]
+        return rows + (nothing.sum(0) - nothing)[q]
+
+    def _output_tables(self) -> tuple[Tensor, ...]:
+        """What `logits` multiplies with for each codebook, f32 [V, width], cut up once: so are the gradients."""
+        return self.embed_target.table[:, :-1].unbind()
 
     def _masked_loss(self, batch: Batch, chance: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """SoundStorm's masking (section 3.2): a clean past, then codebooks below a level known, above it not."""
@@ -174,10 +196,10 @@ class TokenLM(nn.Module):
         hide[torch.arange(rows), :, level] = hidden_at_level
         state = self.masked_hidden(torch.where(hide, PAD, codes), batch, starts[:, 0])
         found = {}
-        for q in range(books):
-            here = hidden_at_level & (level == q)[:, None]
-            if here.any():
-                found[q] = (self.logits(state[here], q), codes[..., q][here])
+        for q, table in enumerate(self._output_tables()):
+            here = (hidden_at_level & (level == q)[:, None]).nonzero(as_tuple=True)
+            if len(here[0]):
+                found[q] = (F.linear(state[here], table), codes[..., q][here])
         return _summarise(found, books)
 
     def masked_hidden(self, tokens: Tensor, batch: Batch, starts: Tensor) -> Tensor:
@@ -208,7 +230,9 @@ class TokenLM(nn.Module):
 
 
 def _summarise(found: Mapping[int, tuple[Tensor, Tensor]], books: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mean cross-entropy over all tokens but PAD, and accuracies, from {codebook: (logits [N, V], tokens [N])}.
+    """Mean cross-entropy over all tokens but PAD, their number, and accuracies.
+
+    From {codebook: (logits [N, V], tokens [N])}.
 
     The mean is that over all processes' tokens: theirs may differ in number, so each loss is weighed by its share,
     such that the mean of the processes' losses, as of their gradients, is that of one batch of all rows.
@@ -219,8 +243,8 @@ def _summarise(found: Mapping[int, tuple[Tensor, Tensor]], books: int) -> tuple[
         tally[:, q] = torch.stack([(logits.argmax(-1) == tokens).sum(), (tokens != PAD).sum()])
     right, counts = sum_over_ranks(tally)
     total = counts.sum().clamp(min=1)
+    logs = {"accuracy": right.sum() / total, TOKENS: total}
     seen = counts.nonzero()[:, 0].tolist()
-    logs = {"accuracy": right.sum() / total}
     if len(seen) > 1:
         logs |= {f"accuracy_book{q}": right[q] / counts[q] for q in seen}
     return torch.stack(losses).sum() * world_size() / total, logs

@@ -7,6 +7,7 @@ from typing import TypedDict
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class CacheSizes(TypedDict):
@@ -127,13 +128,16 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A stack of blocks and a last norm: f32 [B, L, width] -> f32 [B, L, width]."""
+    """A stack of blocks and a last norm: f32 [B, L, width] -> f32 [B, L, width].
+
+    `checkpointing`, an attribute, has training keep the inputs of blocks alone and compute the rest anew.
+    """
 
     def __init__(
         self, *, width: int, layers: int, heads: int, mlp_width: int | None = None, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        self.width, self.heads = width, heads
+        self.width, self.heads, self.checkpointing = width, heads, False
         hidden = mlp_width or -(-8 * width // 3 // 32) * 32
         self.blocks = nn.ModuleList(Block(width, heads, hidden, dropout) for _ in range(layers))
         self.norm = nn.RMSNorm(width)
@@ -169,7 +173,10 @@ class Transformer(nn.Module):
         table = self.turn_table(count + (0 if cache is None else cache.filled), x.device)
         turn = table[:count] if cache is None else cache.turns(table, count)
         for layer, block in enumerate(self.blocks):
-            x = block(x, turn, causal and mask is None, mask, cache, layer)
+            if self.checkpointing and self.training:
+                x = checkpoint(block, x, turn, causal and mask is None, mask, None, layer, use_reentrant=False)
+            else:
+                x = block(x, turn, causal and mask is None, mask, cache, layer)
         if cache is not None:
             cache.filled += count
         return self.norm(x)

@@ -5,6 +5,7 @@ So there is nothing to save, a resumed run is exact, and how rows are dealt to b
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import zlib
 
@@ -30,29 +31,40 @@ def uniforms(*keys: str | int, first: int, rows: int, columns: int) -> np.ndarra
     return ((raw >> np.uint64(41)).astype(np.float32) + 0.5) * np.float32(2**-23)
 
 
-def draw_clips(weights: np.ndarray, batch_size: int, seed: int, stage: str, batch: int) -> np.ndarray:
-    """int64 [batch_size]: the clips of the given batch, of clips with the given weights, f64 [clips].
+class ClipOrder:
+    """Which clip each row of training sees, of clips with the given weights, f64 [clips].
 
     Each epoch, as many rows as there are clips, has an order of its own and each clip as often as its weight against
-    the mean says, rounded up or down at random: once, where all weigh the same.
+    the mean says, rounded up or down at random: once, where all weigh the same. The epochs of the last rows asked for
+    are kept, so that a batch costs what its rows cost.
     """
-    first, count = batch * batch_size, len(weights)
-    epochs = range(first // count, (first + batch_size - 1) // count + 1)
-    ends = np.cumsum(weights * (count / weights.sum()))
-    order = np.concatenate([_epoch(ends, generator(seed, stage, "order", epoch)) for epoch in epochs])
-    start = first - epochs.start * count
-    return order[start : start + batch_size]
+
+    def __init__(self, weights: np.ndarray, seed: int, stage: str) -> None:
+        self._ends = np.cumsum(weights * (len(weights) / weights.sum()))
+        self._seed, self._stage = seed, stage
+        self._epoch = functools.lru_cache(maxsize=2)(self._draw_epoch)
+
+    def clips(self, first: int, rows: int) -> np.ndarray:
+        """int64 [rows]: the clips of rows `first` and on."""
+        count = len(self._ends)
+        epochs = range(first // count, (first + rows - 1) // count + 1)
+        start = first - epochs.start * count
+        return np.concatenate([self._epoch(epoch) for epoch in epochs])[start : start + rows]
+
+    def _draw_epoch(self, epoch: int) -> np.ndarray:
+        """The clips of an epoch: even steps, from a random start, over a line on which clip `i` ends at `ends[i]`."""
+        rng, count = generator(self._seed, self._stage, "order", epoch), len(self._ends)
+        order = rng.permutation(count)
+        chosen = np.searchsorted(self._ends, rng.random() + np.arange(count), side="right")
+        return np.minimum(chosen, count - 1)[order]
 
 
-def _epoch(ends: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The clips of an epoch: even steps, from a random start, over a line on which clip `i` ends at `ends[i]`."""
-    order = rng.permutation(len(ends))
-    chosen = np.searchsorted(ends, rng.random() + np.arange(len(ends)), side="right")
-    return np.minimum(chosen, len(ends) - 1)[order]
-
-
-def draw_frames(lengths: np.ndarray, crop: int, chance: np.ndarray) -> np.ndarray:
-    """int64 [B, crop]: the frames of a crop of each clip, at a place drawn by `chance` [B]; short clips end early."""
+def draw_starts(lengths: np.ndarray, crop: int, chance: np.ndarray) -> np.ndarray:
+    """int64 [B]: where a crop of each clip starts, drawn by `chance` [B]; short clips start at 0 and end early."""
     room = np.maximum(lengths - crop, 0)
-    starts = (chance * (room + 1)).astype(np.int64)
-    return starts[:, None] + np.arange(crop)
+    return (chance * (room + 1)).astype(np.int64)
+
+
+def padding_share(lengths: np.ndarray, weights: np.ndarray, crop: int) -> float:
+    """The share of crops that lies behind the ends of clips, of which there are as many as `weights` [clips] say."""
+    return 1 - float(np.average(np.minimum(lengths, crop), weights=weights)) / crop

@@ -24,6 +24,7 @@ from rapgen.interfaces import Annotations
 from rapgen.paths import list_folder, local_copy, read_from, same_place
 
 _AS_JSON = TypeAdapter(Annotations)
+_WEIGHT = "annotations.weight"  # no stream is called so: names have no dots
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def write_shard(path: Path, rows: Sequence[Row], meta: Mapping[str, Any]) -> Non
         "id": pa.array([r.id for r in rows]),
         "track": pa.array([r.track for r in rows]),
         "annotations": pa.array([_AS_JSON.dump_json(r.annotations).decode() for r in rows]),
+        _WEIGHT: pa.array([r.annotations.weight for r in rows], pa.float64()),  # all that training reads of them
     }
     for name in names:
         lengths = [r.streams[name].size for r in rows]
@@ -126,6 +128,13 @@ class Shard:
         """What is known of each clip."""
         return [_AS_JSON.validate_json(text) for text in self.batch.column("annotations").to_pylist()]
 
+    @property
+    def weights(self) -> np.ndarray:
+        """f64 [rows]: how often training sees each clip; shards of an older rapgen keep it in the annotations alone."""
+        if _WEIGHT in self.batch.schema.names:
+            return self.batch.column(_WEIGHT).to_numpy()
+        return np.array([annotations.weight for annotations in self.annotations])
+
     def row(self, stream: str, clip: int) -> np.ndarray:
         """int16 [length, width]: a whole clip's stream, a view."""
         start, end = self.offsets(stream)[clip : clip + 2]
@@ -148,6 +157,7 @@ class Shards:
         if not self.shards:
             raise ModelError(f"no shards in {folder}; run `rapgen data tokenize` first")
         self.first = np.cumsum([0, *map(len, self.shards)])
+        self._known_spans: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -165,11 +175,11 @@ class Shards:
     @cached_property
     def weights(self) -> np.ndarray:
         """f64 [clips]: how often training sees each clip, against the others."""
-        return np.array([annotations.weight for annotations in self.annotations])
+        return np.concatenate([shard.weights for shard in self.shards])
 
     def lengths(self, stream: str) -> np.ndarray:
         """int64 [clips]: frames (or samples) each clip has of a stream."""
-        return np.concatenate([np.diff(s.offsets(stream)) for s in self.shards])
+        return self._spans(stream)[1]
 
     def width(self, stream: str) -> int:
         """Values a frame of a stream has."""
@@ -182,15 +192,44 @@ class Shards:
 
     def gather(self, stream: str, clips: np.ndarray, frames: np.ndarray) -> np.ndarray:
         """int16 [B, L, width]: the given frames [B, L] of the given clips [B], -1 where a clip has no such frame."""
+        starts, lengths = self._spans(stream)
+        at = starts[clips, None] + frames
+        inside = (frames >= 0) & (frames < lengths[clips, None])
         out = np.full((*frames.shape, self.width(stream)), -1, np.int16)
-        owners = np.searchsorted(self.first, clips, "right") - 1
-        for number in np.unique(owners):
-            mine = owners == number
-            offsets = self.shards[number].offsets(stream)
-            local = clips[mine] - self.first[number]
-            at = offsets[local, None] + frames[mine]
-            inside = (frames[mine] >= 0) & (at < offsets[local + 1, None])
-            found = np.full((*at.shape, self.width(stream)), -1, np.int16)
-            found[inside] = self.shards[number].values(stream)[at[inside]]
-            out[mine] = found
+        for shard, rows in self._by_shard(clips):
+            found = inside[rows]
+            if found.all():
+                out[rows] = shard.values(stream)[at[rows]]
+            else:
+                part = out[rows]
+                part[found] = shard.values(stream)[at[rows][found]]
+                out[rows] = part
         return out
+
+    def crops(self, stream: str, clips: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+        """As `gather` of `length` frames from `starts` [B] >= 0 on: a copy a row, without indices."""
+        first, lengths = self._spans(stream)
+        counts = np.clip(lengths[clips] - starts, 0, length)
+        out = np.full((len(clips), length, self.width(stream)), -1, np.int16)
+        for shard, rows in self._by_shard(clips):
+            values = shard.values(stream)
+            for row in rows:
+                at = first[clips[row]] + starts[row]
+                out[row, : counts[row]] = values[at : at + counts[row]]
+        return out
+
+    def _by_shard(self, clips: np.ndarray) -> Iterator[tuple[Shard, np.ndarray]]:
+        """The rows of `clips` [B] that lie in each shard."""
+        owners = np.searchsorted(self.first, clips, "right") - 1
+        order = np.argsort(owners, kind="stable")
+        found, counts = np.unique(owners, return_counts=True)
+        for number, rows in zip(found, np.split(order, np.cumsum(counts)[:-1]), strict=True):
+            yield self.shards[number], rows
+
+    def _spans(self, stream: str) -> tuple[np.ndarray, np.ndarray]:
+        """Where each clip starts in its shard, and its length, both int64 [clips]; read once."""
+        if stream not in self._known_spans:
+            offsets = [shard.offsets(stream) for shard in self.shards]
+            starts = np.concatenate([each[:-1] for each in offsets])
+            self._known_spans[stream] = starts, np.concatenate([np.diff(each) for each in offsets])
+        return self._known_spans[stream]

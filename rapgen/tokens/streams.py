@@ -14,7 +14,7 @@ from rapgen.interfaces import TokenSpec
 from rapgen.models.token_lm import Input, TokenLM
 from rapgen.parts import conditioners
 from rapgen.schema import FineStage, Recipe, TokenStage
-from rapgen.tokens.batches import draw_clips, draw_frames, uniforms
+from rapgen.tokens.batches import ClipOrder, draw_starts, uniforms
 from rapgen.tokens.names import CODES, SEMANTIC, aligned_name
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def stage_streams(recipe: Recipe, parts: Parts, stage: str) -> StageStreams:
 def make_model(recipe: Recipe, streams: StageStreams) -> TokenLM:
     """A fresh model for a token stage."""
     settings: TokenStage = getattr(recipe.stages, streams.stage)
-    return TokenLM(
+    model = TokenLM(
         target=streams.target,
         inputs=streams.inputs,
         pattern=settings.pattern,
@@ -103,6 +103,8 @@ def make_model(recipe: Recipe, streams: StageStreams) -> TokenLM:
         block_frames=block_frames(settings, streams.target),
         **settings.model.model_dump(),
     )
+    model.transformer.checkpointing = settings.checkpointing is True
+    return model
 
 
 def block_frames(settings: TokenStage, target: TokenSpec) -> int:
@@ -116,15 +118,14 @@ def crop_frames(settings: TokenStage, target: TokenSpec) -> int:
 
 
 def batch(
-    shards: Shards, streams: StageStreams, settings: TokenStage, *, seed: int, number: int
+    shards: Shards, order: ClipOrder, streams: StageStreams, *, rows: int, crop: int, seed: int, number: int
 ) -> dict[str, torch.Tensor]:
-    """Training batch `number`: "target" int64 [B, F, Q] and every input by name."""
-    rows = settings.batch_size
-    clips = draw_clips(shards.weights, rows, seed, streams.stage, number)
-    chance = uniforms(seed, streams.stage, "crop", first=number * rows, rows=rows, columns=1 + len(streams.inputs))
-    crop = crop_frames(settings, streams.target)
-    frames = draw_frames(shards.lengths(streams.source)[clips], crop, chance[:, 0])
-    return gather(shards, streams, clips, frames, chance[:, 1:])
+    """Training batch `number`, of crops of `crop` frames: "target" int64 [B, F, Q] and every input by name."""
+    clips = order.clips(number * rows, rows)
+    columns = 1 + len(streams.inputs)
+    chance = uniforms(seed, streams.stage, "crop", first=number * rows, rows=rows, columns=columns)
+    starts = draw_starts(shards.lengths(streams.source)[clips], crop, chance[:, 0])
+    return gather(shards, streams, clips, starts[:, None] + np.arange(crop), chance[:, 1:])
 
 
 def gather(

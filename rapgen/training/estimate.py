@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -26,7 +27,7 @@ from rapgen.identities import Parts
 from rapgen.interfaces import Trainable
 from rapgen.schema import Recipe, TokenStage, Training
 from rapgen.tokens.streams import StageStreams, crop_frames, make_model, stage_streams
-from rapgen.training.loop import Arguments
+from rapgen.training.micro import Arguments
 from rapgen.training.stages import codec_crop
 
 _COPIES = 5  # of each trained value in fp32: itself, its gradient, its average and AdamW's two moments
@@ -44,13 +45,18 @@ class Memory:
         return self.held // processes + self.step
 
 
-def training_memory(recipe: Recipe, parts: Parts, stage: str, *, on_gpu: bool) -> Memory | None:
-    """What `stage` will take in training, a text encoder that is tuned within MULAN not counted; None: comes trained.
+def training_memory(
+    recipe: Recipe, parts: Parts, stage: str, *, on_gpu: bool, rows: int | None = None
+) -> Memory | None:
+    """What `stage` will take in training, with batches of `rows` where given; None: it comes trained.
 
-    On a GPU attention is fused whether or not it drops out; on a CPU, not where it drops out. What depends on data is
-    taken at its most. `parts` must not be computed with afterwards: modules may have kept tensors without storage.
+    A text encoder that is tuned within MULAN is not counted. On a GPU attention is fused whether or not it drops out;
+    on a CPU, not where it drops out. What depends on data is taken at its most. `parts` must not be computed with
+    afterwards: modules may have kept tensors without storage.
     """
     settings: Training = getattr(recipe.stages, stage)
+    if rows is not None:
+        settings = settings.model_copy(update={"batch_size": rows})
     if isinstance(settings, TokenStage):
         streams = stage_streams(recipe, parts, stage)
         with torch.device("meta"):
@@ -100,11 +106,22 @@ def _step(
             n: fakes.from_tensor(v) for n, v in [*model.named_parameters(), *model.named_buffers()]
         }
         model.train()
-        with _FusedAttention(on_gpu), _Counter(mask_share) as counter:
-            with torch.autocast("cpu", torch.bfloat16, settings.precision == "bf16"):
-                loss, _ = functional_call(model, state, batch)
-            loss.backward()
+        with _fused_attention(on_gpu), _Counter(mask_share) as counter:
+            functional_call(_Step(model, settings), {f"model.{name}": value for name, value in state.items()}, batch)
     return counter.peak
+
+
+class _Step(nn.Module):
+    """Both passes as one call: what checkpointing computes anew is to find the same parameters."""
+
+    def __init__(self, model: nn.Module, settings: Training) -> None:
+        super().__init__()
+        self.model, self._settings = model, settings
+
+    def forward(self, *batch: Any) -> None:
+        with torch.autocast("cpu", torch.bfloat16, self._settings.precision == "bf16"):
+            loss, _ = self.model(*batch)
+        loss.backward()
 
 
 def example_batch(streams: StageStreams, settings: TokenStage) -> dict[str, Tensor]:
@@ -131,18 +148,32 @@ def _audio_batch(parts: Parts, stage: str, settings: Training) -> Arguments:
     return audio, torch.zeros(settings.batch_size, parts["text_encoder"].component.dim)
 
 
-class _FusedAttention(TorchFunctionMode):
-    """Attention as a GPU computes it: without its matrix, dropout or not. Here only shapes matter."""
+@contextmanager
+def _fused_attention(on_gpu: bool) -> Iterator[None]:
+    """Attention as a GPU computes it: without its matrix, dropout or not. Here only shapes matter.
 
-    def __init__(self, on_gpu: bool) -> None:
-        super().__init__()
-        self._on_gpu = on_gpu
+    Replaced where it is looked up: a mode of torch would not reach what checkpointing computes in the backward pass.
+    """
+    own = F.scaled_dot_product_attention
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        change = {"dropout_p": 0.0} if self._on_gpu and func is nn.functional.scaled_dot_product_attention else {}
-        return func(*args, **{**(kwargs or {}), **change})
+    def fused(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        return own(query, key, value, attn_mask, 0.0, is_causal, scale=scale, enable_gqa=enable_gqa)
+
+    if on_gpu:
+        F.scaled_dot_product_attention = fused
+    try:
+        yield
+    finally:
+        F.scaled_dot_product_attention = own
 
 
 class _Counter(TorchDispatchMode):

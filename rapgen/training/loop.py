@@ -7,11 +7,10 @@ import logging
 import math
 import platform
 import zlib
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate.utils import set_seed
@@ -23,11 +22,13 @@ from rapgen.errors import ModelError
 from rapgen.identities import Parts, identities
 from rapgen.memory import keep_freed_memory
 from rapgen.schema import Training
+from rapgen.training.ahead import ahead, pinned
+from rapgen.training.micro import Arguments, Micro
 from rapgen.training.sharding import spread, whole
+from rapgen.training.speed import Work, make_meter
 from rapgen.training.state import Progress, averages, check_same_step, load_model, load_rest, save, update_ema
 
 log = logging.getLogger(__name__)
-Arguments = tuple[Any, ...]
 Watch = Callable[[str, int, dict[str, float]], None]  # ("train" or "valid", step, figures)
 
 
@@ -44,24 +45,26 @@ class Stage:
     recipe_sha256: str = ""
     sharded: bool = False  # whether each of several processes holds a share of the model, not all of it
     skips_parameters: bool = False  # whether a step may leave some without a gradient; to allow for it costs a little
+    work: Work | None = None  # of a row, for figures of speed
 
 
-def train(stage: Stage, folder: Path, *, seed: int, watch: Watch) -> Progress:
+def train(stage: Stage, folder: Path, *, seed: int, watch: Watch, pieces: int = 1) -> Progress:
     """Train a stage to its last step, going on from the newest checkpoint in `folder`.
 
-    Processes that train together take their batches in turn, each of `batch_size` rows. A resumed run equals an
-    unbroken one bit for bit (same machine, torch, threads and processes): batches and noise are functions of the
-    step, everything else is in the checkpoint. Raises MismatchError where the checkpoint was made with other parts,
-    ModelError where the loss is not a number, in any process.
+    Processes that train together take their batches in turn, each of `batch_size` rows; a batch goes through the model
+    in `pieces`. A resumed run equals an unbroken one bit for bit (same machine, torch, threads and processes): batches
+    and noise are functions of the step, everything else is in the checkpoint. Raises MismatchError where the
+    checkpoint was made with other parts, ModelError where the loss is not a number, in any process, or memory is out.
     """
     settings = stage.settings
     keep_freed_memory()
     path = latest_checkpoint(folder)
     if path is not None:
         load_model(path, stage.model, stage.parts)
-    model, accelerator = spread(stage.model, sharded=stage.sharded, skips_parameters=stage.skips_parameters)
+    model, accelerator = spread(stage.model, settings, sharded=stage.sharded, skips_parameters=stage.skips_parameters)
     device = accelerator.device  # Accelerate's mixed precision is one for the whole process, ours is a stage's
-    autocast = functools.partial(torch.autocast, device.type, torch.bfloat16, computes_in_bf16(settings, device))
+    in_bf16 = computes_in_bf16(settings, device)
+    autocast = functools.partial(torch.autocast, device.type, torch.bfloat16, in_bf16)
     optimizer = make_optimizer(stage.model, settings)
     ema = {name: p.detach().clone() for name, p in stage.model.named_parameters()}
     progress = Progress()
@@ -69,36 +72,58 @@ def train(stage: Stage, folder: Path, *, seed: int, watch: Watch) -> Progress:
         progress = load_rest(path, model=stage.model, ema=ema, optimizer=optimizer)
     check_same_step(progress.step, folder)
     meta = {"identities": identities(stage.parts), "recipe_sha256": stage.recipe_sha256}
+    micro = Micro(model, accelerator, autocast, settings.accumulate, pieces)
+    meter = make_meter(stage.work, settings, device, in_bf16=in_bf16)
 
-    while progress.step < settings.steps and not _is_stale(settings, progress):
-        step = progress.step
-        set_seed(step_seed(seed, stage.name, step, rank()))
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(settings, step)
-        model.train()
-        for micro in range(settings.accumulate):
-            number = (step * settings.accumulate + micro) * world_size() + rank()
-            is_last = micro == settings.accumulate - 1
-            with nullcontext() if is_last else accelerator.no_sync(model):
-                with autocast():
-                    loss, figures = model(*_to(stage.batch(number), device))
-                told = means_over_ranks({"loss": loss} | figures)
+    with ahead(_on_the_way(stage.batch, device), _numbers(settings, progress.step)) as batches:
+        while progress.step < settings.steps and not _is_stale(settings, progress):
+            step = progress.step
+            set_seed(step_seed(seed, stage.name, step, rank()))
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(settings, step)
+            model.train()
+            with _memory_told(stage.name):
+                figures = micro.gradients(batches)
+                norm = nn.utils.clip_grad_norm_(stage.model.parameters(), settings.clip_norm)
+                told = means_over_ranks(figures | {"grad_norm": whole(norm)})  # the one wait for the device in a step
                 _check(told["loss"], stage.name, step)
-                (loss / settings.accumulate).backward()
-        norm = nn.utils.clip_grad_norm_(stage.model.parameters(), settings.clip_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-        update_ema(ema, stage.model, min(settings.ema_decay, (1 + step) / (10 + step)))
-        progress.step = step = step + 1
-        watch("train", step, told | {"grad_norm": float(whole(norm))})
-        is_end = step == settings.steps
-        if is_end or step % settings.valid_every == 0:
-            with autocast():
-                _validate(stage, ema, device, seed, progress)
-            watch("valid", step, progress.valid)
-        if is_end or step % settings.checkpoint_every == 0 or _is_stale(settings, progress):
-            save(folder, model=stage.model, ema=ema, optimizer=optimizer, progress=progress, meta=meta)
+                optimizer.step()
+                optimizer.zero_grad()
+            update_ema(ema, stage.model, min(settings.ema_decay, (1 + step) / (10 + step)))
+            progress.step = step = step + 1
+            watch("train", step, told | meter.step())
+            is_end = step == settings.steps
+            if is_end or step % settings.valid_every == 0:
+                _validate(stage, ema, micro, seed, progress)
+                watch("valid", step, progress.valid)
+            if is_end or step % settings.checkpoint_every == 0 or _is_stale(settings, progress):
+                save(folder, model=stage.model, ema=ema, optimizer=optimizer, progress=progress, meta=meta)
+            meter.start()
     return progress
+
+
+def _numbers(settings: Training, step: int) -> Iterator[int]:
+    """The batches of this process from a step on, in the order in which they are taken."""
+    first, end = step * settings.accumulate, settings.steps * settings.accumulate
+    return (micro * world_size() + rank() for micro in range(first, end))
+
+
+def _on_the_way(batch: Callable[[int], Arguments], device: torch.device) -> Callable[[int], Arguments]:
+    return batch if device.type == "cpu" else lambda number: pinned(batch(number))
+
+
+@contextmanager
+def _memory_told(stage: str) -> Iterator[None]:
+    """ModelError in one line where there is not enough memory for a step, on a GPU or not."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise ModelError(
+            f"{stage}: out of memory in a step; set stages.{stage}.batch_size lower (accumulate higher in its place), "
+            "or for a token stage checkpointing: true"
+        ) from error
 
 
 def computes_in_bf16(settings: Training, device: torch.device) -> bool:
@@ -150,7 +175,7 @@ def _is_stale(settings: Training, progress: Progress) -> bool:
 
 
 @torch.no_grad()
-def _validate(stage: Stage, ema: State, device: torch.device, seed: int, progress: Progress) -> None:
+def _validate(stage: Stage, ema: State, micro: Micro, seed: int, progress: Progress) -> None:
     """Mean figures over the validation batches with the averaged weights, the same noise every time.
 
     Every process goes through all of them, and all decide by the same figures.
@@ -160,20 +185,9 @@ def _validate(stage: Stage, ema: State, device: torch.device, seed: int, progres
         stage.model.eval()
         set_seed(step_seed(seed, stage.name, -1))
         for batch in stage.valid_batches():
-            loss, figures = stage.model(*_to(batch, device))
-            for name, value in means_over_ranks({"loss": loss} | figures).items():
+            for name, value in means_over_ranks(micro.figures(stage.model, batch)).items():
                 sums.setdefault(name, []).append(value)
     progress.valid = {name: sum(values) / len(values) for name, values in sums.items()}
     is_better = progress.valid["loss"] < progress.best_loss
     progress.best_loss = min(progress.best_loss, progress.valid["loss"])
     progress.worse_in_a_row = 0 if is_better else progress.worse_in_a_row + 1
-
-
-def _to(batch: Arguments, device: torch.device) -> Arguments:
-    return tuple(_move(value, device) for value in batch)
-
-
-def _move(value: Any, device: torch.device) -> Any:
-    if isinstance(value, dict):
-        return {k: _move(v, device) for k, v in value.items()}
-    return value.to(device, non_blocking=True)

@@ -14,12 +14,14 @@ from rapgen.errors import ModelError, PluginError, RecipeError
 from rapgen.identities import Part, Parts
 from rapgen.interfaces import Fittable, Trainable, TunableTextEncoder
 from rapgen.models.mulan import MuLaNPart
+from rapgen.models.token_lm import TokenLM
 from rapgen.parts import bind, build_parts, freeze, load_part, load_parts, part_path, save_part
 from rapgen.paths import is_file
 from rapgen.schema import STAGES
 from rapgen.tokens.collect import collect, stored_clip, stored_clips
 from rapgen.tokens.shards import Shards
 from rapgen.tokens.tokenize import tokenize
+from rapgen.training.fit import fit
 from rapgen.training.loop import Watch, train
 from rapgen.training.run import SPLITS, Run
 from rapgen.training.stages import make_stage, seed_weights, trained_module
@@ -142,7 +144,11 @@ def _fit(run: Run, key: str, part: Part, report: Reporter) -> None:
 
 def _run_loop(run: Run, name: str, parts: Parts, report: Reporter) -> None:
     stage = make_stage(run, name, parts)
-    train(stage, run.stage(name), seed=run.recipe.seed, watch=report.training(name, stage.settings.steps))
+    plan = fit(run.recipe, build_parts(run.recipe), name)
+    if isinstance(stage.model, TokenLM):
+        stage.model.transformer.checkpointing |= plan.checkpointing
+    watch = report.training(name, stage.settings.steps)
+    train(stage, run.stage(name), seed=run.recipe.seed, watch=watch, pieces=plan.pieces)
 
 
 def _train_part(run: Run, name: str, report: Reporter) -> None:

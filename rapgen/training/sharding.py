@@ -11,10 +11,14 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from rapgen.distributed import world_size
+from rapgen.schema import Training
+from rapgen.training.compiling import compile_blocks
 
 
-def spread(model: nn.Module, *, sharded: bool, skips_parameters: bool) -> tuple[nn.Module, Accelerator]:
-    """`model` ready to be called in training, on its device, gradients averaged over the processes.
+def spread(
+    model: nn.Module, settings: Training, *, sharded: bool, skips_parameters: bool
+) -> tuple[nn.Module, Accelerator]:
+    """`model` ready to be called in training, on its device, compiled where asked, gradients averaged over processes.
 
     `model` itself stays as it is, moved, when whole; its parameters become shares when sharded.
     """
@@ -22,6 +26,7 @@ def spread(model: nn.Module, *, sharded: bool, skips_parameters: bool) -> tuple[
     on_cpus = world_size() > 1 and not torch.cuda.is_available()
     unused = DistributedDataParallelKwargs(find_unused_parameters=skips_parameters)
     accelerator = Accelerator(cpu=on_cpus, kwargs_handlers=[unused])
+    compile_blocks(model, settings, accelerator.device)
     if sharded and world_size() > 1:
         return _shard(model, accelerator.device), accelerator
     return accelerator.prepare_model(model), accelerator

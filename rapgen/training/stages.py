@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,18 @@ from rapgen.interfaces import TokenSpec, Trainable, TunableTextEncoder
 from rapgen.models.mulan import MuLaN, TunedMuLaN
 from rapgen.models.token_lm import StreamEmbedding, TokenLM
 from rapgen.schema import TokenStage, Training
-from rapgen.tokens.batches import draw_clips, draw_frames, uniforms
+from rapgen.tokens.batches import ClipOrder, draw_starts, padding_share, uniforms
 from rapgen.tokens.collect import AUDIO
 from rapgen.tokens.names import CODES
 from rapgen.tokens.shards import Shards
 from rapgen.tokens.streams import TOKEN_STAGES, StageStreams, batch, crop_frames, make_model, stage_streams
+from rapgen.training.captions import captions, features_of, tokens_of
 from rapgen.training.loop import Arguments, Stage, step_seed
 from rapgen.training.run import Run
+from rapgen.training.speed import Work, token_flops
 
+log = logging.getLogger(__name__)
+MUCH_PADDING = 0.1  # of a batch
 VALID_BATCHES = 8  # batches a validation looks at
 
 
@@ -54,26 +59,49 @@ def _token_stage(run: Run, name: str, parts: Parts) -> Stage:
     settings: TokenStage = getattr(run.recipe.stages, name)
     streams = stage_streams(run.recipe, parts, name)
     model, seed, rows = _fresh_model(run, streams, parts), run.recipe.seed, settings.batch_size
-    columns = model.num_chances(crop_frames(settings, streams.target))
+
+    def crop_of(shards: Shards) -> int:
+        """Where all clips are shorter than a crop, as long as they are."""
+        return min(crop_frames(settings, streams.target), int(shards.lengths(streams.source).max()))
 
     def batches(shards: Shards) -> Callable[[int], Arguments]:
+        order, crop = ClipOrder(shards.weights, seed, name), crop_of(shards)
+        columns = model.num_chances(crop)
+
         def draw(number: int) -> tuple[dict[str, Tensor], Tensor]:
             chance = uniforms(seed, name, "model", first=number * rows, rows=rows, columns=columns)
-            return batch(shards, streams, settings, seed=seed, number=number), torch.from_numpy(chance)
+            found = batch(shards, order, streams, rows=rows, crop=crop, seed=seed, number=number)
+            return found, torch.from_numpy(chance)
 
         return draw
 
     train, valid = Shards(run.tokens("train")), Shards(run.tokens("valid"))
+    train_batch = batches(train)
+    _tell_padding(name, train, streams.source, crop_of(train))
     return Stage(
         name=name,
         settings=settings,
         model=model,
-        batch=batches(train),
+        batch=train_batch,
         valid_batches=_valid(batches(valid), valid, settings),
         parts=parts,
         recipe_sha256=run.recipe.sha256,
         sharded=settings.sharded,
+        work=_token_work(model, train_batch(0)[0], rows),
     )
+
+
+def _tell_padding(name: str, shards: Shards, stream: str, crop: int) -> None:
+    share = padding_share(shards.lengths(stream), shards.weights, crop)
+    if share > MUCH_PADDING:
+        mend = f"set stages.{name}.crop_s lower, or bring longer clips"
+        log.warning(
+            "%s: %.0f %% of its batches is padding, for many clips are shorter than a crop; %s", name, 100 * share, mend
+        )
+
+
+def _token_work(model: TokenLM, example: dict[str, Tensor], rows: int) -> Work:
+    return Work("tokens", example["target"].numel() / rows, token_flops(model, example) / rows)
 
 
 def _fresh_model(run: Run, streams: StageStreams, parts: Parts) -> TokenLM:
@@ -129,8 +157,8 @@ def _codec_stage(run: Run, parts: Parts) -> Stage:
     crop = codec_crop(settings, spec)
 
     def batches(shards: Shards) -> Callable[[int], Arguments]:
-        lengths = shards.lengths(AUDIO)
-        return lambda n: (_audio(shards, *_draw(shards, lengths, settings, crop, seed, "codec", n)),)
+        draw = _audio_crops(shards, settings, crop, seed, "codec")
+        return lambda number: (draw(number)[1],)
 
     train, valid = Shards(run.audio("train")), Shards(run.audio("valid"))
     return Stage(
@@ -140,6 +168,7 @@ def _codec_stage(run: Run, parts: Parts) -> Stage:
         batch=batches(train),
         valid_batches=_valid(batches(valid), valid, settings),
         recipe_sha256=run.recipe.sha256,
+        work=Work("audio_s", settings.crop_s),
         skips_parameters=True,  # a plugin's module may have some that its loss does not reach
     )
 
@@ -152,16 +181,16 @@ def _mulan_stage(run: Run, parts: Parts) -> Stage:
     is_tuned = isinstance(encoder, TunableTextEncoder)
 
     def batches(shards: Shards) -> Callable[[int], Arguments]:
-        lengths = shards.lengths(AUDIO)
+        crops = _audio_crops(shards, settings, crop, seed, "mulan")
         texts, place, first = captions(shards)
-        read = _tokens(encoder, texts) if is_tuned else _features(model, texts)
+        read = tokens_of(encoder, texts) if is_tuned else features_of(model, texts)
 
         def draw(number: int) -> Arguments:
-            clips, frames = _draw(shards, lengths, settings, crop, seed, "mulan", number)
+            clips, audio = crops(number)
             rows = settings.batch_size
             chance = uniforms(seed, "mulan", "caption", first=number * rows, rows=rows, columns=1)[:, 0]
             drawn = first[clips] + (chance * np.diff(first)[clips]).astype(np.int64)
-            return _audio(shards, clips, frames), *read(place[drawn])
+            return audio, *read(place[drawn])
 
         return draw
 
@@ -174,49 +203,24 @@ def _mulan_stage(run: Run, parts: Parts) -> Stage:
         valid_batches=_valid(batches(valid), valid, settings),
         parts={"text_encoder": untrained(text_encoder) if is_tuned else text_encoder},
         recipe_sha256=run.recipe.sha256,
+        work=Work("audio_s", settings.crop_s),
         skips_parameters=is_tuned,  # an encoder may have some that no vector passes
     )
 
 
-def captions(shards: Shards) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """All texts that differ, which of them each caption is, and where each clip's captions start: int64 [clips + 1]."""
-    own = [a.captions or ("",) for a in shards.annotations]
-    # Texts of one length pad each other least; a set's own order changes from process to process.
-    texts = sorted({text for each in own for text in each}, key=lambda text: (len(text), text))
-    number = {text: n for n, text in enumerate(texts)}
-    return texts, np.array([number[text] for each in own for text in each]), np.cumsum([0, *map(len, own)])
+def _audio_crops(
+    shards: Shards, settings: Training, crop: int, seed: int, stage: str
+) -> Callable[[int], tuple[np.ndarray, Tensor]]:
+    """The clips [B] of a batch by its number, and a crop of each, f32 [B, C, S]."""
+    order, lengths, rows = ClipOrder(shards.weights, seed, stage), shards.lengths(AUDIO), settings.batch_size
 
+    def draw(number: int) -> tuple[np.ndarray, Tensor]:
+        clips = order.clips(number * rows, rows)
+        chance = uniforms(seed, stage, "crop", first=number * rows, rows=rows, columns=1)[:, 0]
+        samples = shards.crops(AUDIO, clips, draw_starts(lengths[clips], crop, chance), crop)
+        return clips, torch.from_numpy(from_pcm16(samples)).transpose(1, 2)
 
-def _features(model: MuLaN, texts: list[str]) -> Callable[[np.ndarray], Arguments]:
-    """What MuLaN is given of the texts with certain numbers: all are encoded once."""
-    features = model.encode_text(texts)
-    return lambda numbers: (features[numbers],)
-
-
-def _tokens(encoder: TunableTextEncoder, texts: list[str]) -> Callable[[np.ndarray], Arguments]:
-    """What TunedMuLaN is given of the texts with certain numbers: each once, and where each went."""
-    ids, mask = encoder.tokenize(texts)
-
-    def read(numbers: np.ndarray) -> Arguments:
-        own, place = np.unique(numbers, return_inverse=True)
-        length = int(mask[own].sum(1).max())
-        return ids[own, :length], mask[own, :length], torch.from_numpy(place)
-
-    return read
-
-
-def _draw(
-    shards: Shards, lengths: np.ndarray, settings: Training, crop: int, seed: int, stage: str, number: int
-) -> tuple[np.ndarray, np.ndarray]:
-    rows = settings.batch_size
-    clips = draw_clips(shards.weights, rows, seed, stage, number)
-    chance = uniforms(seed, stage, "crop", first=number * rows, rows=rows, columns=1)[:, 0]
-    return clips, draw_frames(lengths[clips], crop, chance)
-
-
-def _audio(shards: Shards, clips: np.ndarray, frames: np.ndarray) -> Tensor:
-    """f32 [B, C, S]."""
-    return torch.from_numpy(from_pcm16(shards.gather(AUDIO, clips, frames))).transpose(1, 2)
+    return draw
 
 
 def _valid(draw: Callable[[int], Arguments], shards: Shards, settings: Training) -> Callable[[], Iterable[Any]]:
