@@ -22,13 +22,18 @@ def generator(seed: int, *keys: str | int) -> np.random.Generator:
 
 def uniforms(*keys: str | int, first: int, rows: int, columns: int) -> np.ndarray:
     """f32 [rows, columns] in (0, 1): rows `first` and on of an endless table that is keyed by words or numbers."""
+    # 23 bits and a half: float32 holds them exactly, so neither 0 nor 1 ever comes up.
+    raw = random_words(*keys, first=first, rows=rows, columns=columns) >> np.uint64(41)
+    return (raw.astype(np.float32) + 0.5) * np.float32(2**-23)
+
+
+def random_words(*keys: str | int, first: int, rows: int, columns: int) -> np.ndarray:
+    """uint64 [rows, columns], all bits random: rows `first` and on of such a table."""
     digest = hashlib.blake2b("/".join(map(str, keys)).encode(), digest_size=16).digest()
     ticks = -(-columns // _WORDS)  # a row starts on a tick of its own
     philox = np.random.Philox(key=np.frombuffer(digest, np.uint64))
     philox.advance(first * ticks)
-    raw = philox.random_raw(rows * ticks * _WORDS).reshape(rows, -1)[:, :columns]
-    # 23 bits and a half: float32 holds them exactly, so neither 0 nor 1 ever comes up.
-    return ((raw >> np.uint64(41)).astype(np.float32) + 0.5) * np.float32(2**-23)
+    return philox.random_raw(rows * ticks * _WORDS).reshape(rows, -1)[:, :columns]
 
 
 class ClipOrder:
