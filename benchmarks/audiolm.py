@@ -33,8 +33,9 @@ import torch
 from peer import Peer, Sizes
 
 from rapgen import MusicLM
-from rapgen.generation import audiolm
 from rapgen.generation.audiolm import Opening, Piece
+from rapgen.generation.causal import CausalDecoder
+from rapgen.generation.masked import MaskedDecoder
 from rapgen.interfaces import Prompt
 from rapgen.models.token_lm import TokenLM
 from rapgen.tokens.streams import TOKEN_STAGES, make_model
@@ -134,7 +135,7 @@ def consume(blocks: Iterable[torch.Tensor]) -> None:
 def watched_stages() -> Iterator[Counter[str]]:
     """Seconds that decoders spend, by stage, while the block runs."""
     spent: Counter[str] = Counter()
-    kinds = {kind: kind.advance for kind in (audiolm.CausalDecoder, audiolm.MaskedDecoder)}
+    kinds = {kind: kind.advance for kind in (CausalDecoder, MaskedDecoder)}
 
     def timed(advance: Callable[[Any, int], None]) -> Callable[[Any, int], None]:
         def run(decoder: Any, until: int) -> None:

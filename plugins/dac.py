@@ -68,8 +68,8 @@ class DacCodec(PretrainedCodec):
 
     name = package = "dac"
     install = (
-        "pip install 'rapgen[dac]', or, beside a protobuf newer than 3.19, "
-        "pip install --no-deps descript-audio-codec descript-audiotools and what is then missing"
+        "pip install 'rapgen[dac]', then pip install --no-deps descript-audio-codec descript-audiotools (which ask for "
+        "an old protobuf and do without)"
     )
     published_licence = "MIT (Descript Audio Codec)"  # "Weights are released as part of this repo under MIT license"
     channels = 1

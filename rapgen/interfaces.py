@@ -294,7 +294,8 @@ class Conditioner(Component, Protocol):
 
     The spec of a frame-aligned conditioner has `sample_rate` and `hop_length` of None too, but `is_aligned`
     set: it answers at whatever rate its consumer has. `hears` names the fields of a prompt, "melody" or "like", that
-    it can follow; a prompt that sets one which no conditioner of the model hears is refused.
+    it can follow; a prompt that sets one which no conditioner of the model hears is refused. `encode` may be called
+    from two threads at once: two stages may ask while a beat is made.
     """
 
     spec: TokenSpec

@@ -12,9 +12,10 @@ from conftest import train_toy
 from torch import Tensor
 
 from rapgen.errors import RecipeError
-from rapgen.generation.audiolm import AudioLM, Opening, Piece, _Stages
+from rapgen.generation.audiolm import AudioLM, Opening, Piece
 from rapgen.generation.musiclm import MusicLM
 from rapgen.generation.onnx_engine import OnnxEngine
+from rapgen.generation.stages import Stages
 from rapgen.interfaces import Prompt
 from rapgen.models.patterns import PAD
 from rapgen.parts import build_parts
@@ -62,7 +63,7 @@ def test_streaming_gives_the_same_tokens(tree: dict[str, Any], coarse: str, fine
     assert (whole != PAD).all()
     assert torch.equal(codes(lm, 70, block=9), whole)
     assert torch.equal(codes(lm, 33), whole[:, :33])
-    inside = _Stages(lm, PIECES, 70, lm.recipe.sampling, None)
+    inside = Stages(lm, PIECES, 70, lm.recipe.sampling, None)
     original = inside._tokens
 
     def checked(*arguments: Any) -> Tensor:
@@ -90,7 +91,7 @@ def test_decoding_reads_what_training_reads(tree: dict[str, Any], stage: str) ->
     """At temperature 0 every token of the first window is the most likely one of the pass that training makes."""
     lm = untrained(tree, **{name: {"temperature": 0.0, "guidance_scale": 1.0} for name in TOKEN_STAGES})
     lm._engines = {name: OnnxEngine(model, is_quantized=False) for name, model in lm.models.items()}
-    made = _Stages(lm, PIECES, 70, lm.recipe.sampling, None)
+    made = Stages(lm, PIECES, 70, lm.recipe.sampling, None)
     made.advance_causal(70)
     made.advance_fine(70)
     streams, model = lm.streams[stage], lm.models[stage]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from rapgen.generation.engine import make_engine
 from rapgen.generation.graph import BLOCK, quantize
 from rapgen.generation.onnx_engine import OnnxEngine
 from rapgen.generation.sampling import draw, guide
+from rapgen.generation.threads import threads_of_a_step
 from rapgen.generation.torch_engine import TorchEngine
 from rapgen.interfaces import TokenSpec
 from rapgen.models.patterns import PAD
@@ -168,3 +170,23 @@ def test_many_codebooks_have_their_places() -> None:
     x = torch.randn(1, 4, 64)
     made = stepped(OnnxEngine(model, is_quantized=False), x, 0)
     torch.testing.assert_close(made, plain(model, x), atol=FP32, rtol=0)
+
+
+@pytest.mark.parametrize(("asked", "threads"), [("3", 3), ("4,2", 4), ("none", None), ("", None)])
+def test_threads_of_a_large_step_are_those_asked_for(monkeypatch: pytest.MonkeyPatch, asked: str, threads: int) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert threads_of_a_step(10**6) == 1
+    assert threads_of_a_step(10**9) == (threads or len(os.sched_getaffinity(0)))
+
+
+def test_the_rotary_table_is_long_enough_before_a_graph_is_made() -> None:
+    """A capture asks for one position more than there is room for; a table that grew meanwhile would be lost to it."""
+    model = make_model()
+    steps = TorchEngine(model).begin(1, 1025, Sampling(guidance_scale=1))
+    table = model.transformer.turn_table(1026, torch.device("cpu"))
+    steps._cache.filled = 1024
+    steps._cache.position.fill_(1024)
+    inputs = torch.full((1, 3), PAD), torch.zeros(1, 64), torch.zeros(1, 3, 40)
+    for _ in range(2):
+        steps._draw(*inputs)
+    assert model.transformer.turn_table(1, torch.device("cpu")) is table

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -21,13 +22,15 @@ from torch import Tensor
 
 from rapgen.audio.io import read_audio, write_wav
 from rapgen.errors import AudioError, ModelError, PromptError, RapgenError
-from rapgen.generation.audiolm import AudioLM, Opening, Piece, _Stages
+from rapgen.generation.audiolm import AudioLM, Opening, Piece
+from rapgen.generation.causal import CausalDecoder
 from rapgen.generation.export import export_bundle
 from rapgen.generation.masked import pass_plan
 from rapgen.generation.musiclm import Beat, MusicLM
 from rapgen.generation.noise import gumbel
 from rapgen.generation.prompts import length_samples
 from rapgen.generation.sampling import draw, guide
+from rapgen.generation.stages import Stages
 from rapgen.interfaces import Groove, Prompt
 from rapgen.models.patterns import PAD
 from rapgen.parts import build_parts, load_parts, save_part
@@ -171,7 +174,7 @@ def test_guidance_of_1_is_none(lm: MusicLM) -> None:
     settled = {s: Sampling(guidance_scale=1) for s in TOKEN_STAGES}
     long_way = {s: Sampling(guidance_scale=1 + 1e-7) for s in TOKEN_STAGES}
     one, other = (lm.recipe.sampling.model_copy(update=u) for u in (settled, long_way))
-    rows = [_Stages(lm, pieces(lm, 2), 60, s, None)._inputs("semantic", 0, 5)["mulan"].shape[0] for s in (one, other)]
+    rows = [Stages(lm, pieces(lm, 2), 60, s, None)._inputs("semantic", 0, 5)["mulan"].shape[0] for s in (one, other)]
     assert rows == [2, 4]
     assert torch.equal(codes(lm, pieces(lm, 2), 60, sampling=one), codes(lm, pieces(lm, 2), 60, sampling=other))
 
@@ -306,7 +309,7 @@ def test_any_text_is_a_beat_or_one_line(lm: MusicLM, text: str) -> None:
 def test_the_grid_is_exact_at_bar_40(lm: MusicLM) -> None:
     """At 90 bpm a bar is 21,333 1/3 samples: no frame starts with it, and no rounding may add up."""
     (piece,) = pieces(lm)
-    stages = _Stages(lm, [piece], 100, lm.recipe.sampling, None)
+    stages = Stages(lm, [piece], 100, lm.recipe.sampling, None)
     for stage, hop in (("semantic", 320), ("coarse", HOP)):
         bar = Fraction(4 * 60 * RATE, 90)
         for number in (1, 39, 40, 41):
@@ -385,7 +388,7 @@ def untrained(tree: dict[str, Any]) -> AudioLM:
     return AudioLM(recipe, parts, models)
 
 
-def watch_inputs(stages: _Stages) -> None:
+def watch_inputs(stages: Stages) -> None:
     """From now on fail where a stage reads what an earlier one has not made yet."""
     original = stages._tokens
 
@@ -411,7 +414,7 @@ def test_every_pattern_streams_as_it_makes(toy_recipe: dict[str, Any], coarse: s
     assert (whole != PAD).all()
     assert torch.equal(codes(lm, [piece], 62, block=9), whole)
     assert torch.equal(codes(lm, [piece], 33), whole[:, :33])
-    inside = _Stages(lm, [piece], 62, lm.recipe.sampling, None)
+    inside = Stages(lm, [piece], 62, lm.recipe.sampling, None)
     watch_inputs(inside)
     for end in (1, 9, 40, 62):
         inside.advance_causal(end)
@@ -427,6 +430,26 @@ def test_a_chain_without_semantics(toy_recipe: dict[str, Any]) -> None:
     toy_recipe["stages"]["coarse"]["inputs"] = ["toy"]
     lm = untrained(toy_recipe)
     assert (codes(lm, [Piece(Prompt(PROMPT))], 30) != PAD).all()
+
+
+def test_who_stops_listening_leaves_no_work_behind(lm: MusicLM) -> None:
+    before = set(threading.enumerate())
+    blocks = lm.stream(pieces(lm, 1), 10_000, sampling=lm.recipe.sampling, block=5_000)
+    next(blocks)
+    started = set(threading.enumerate()) - before
+    blocks.close()
+    assert started
+    assert not any(thread.is_alive() for thread in started)
+
+
+def test_what_fails_beside_is_told(lm: MusicLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: CausalDecoder, end: int) -> None:
+        raise RuntimeError("no more")
+
+    blocks = lm.stream(pieces(lm, 1), 100, sampling=lm.recipe.sampling, block=50)
+    monkeypatch.setattr(CausalDecoder, "_run", fail)
+    with pytest.raises(RuntimeError, match="no more"):
+        list(blocks)
 
 
 @pytest.mark.parametrize("pattern", ["flat", "masked"])

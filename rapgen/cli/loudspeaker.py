@@ -51,10 +51,11 @@ def play(chunks: Iterator[list[np.ndarray]], take: Take) -> None:
                         raise failures[0]
                 waiting.put(None)
                 feeder.join()
-            except KeyboardInterrupt:
+            except BaseException:
                 device.abort()  # what the device still holds is not played
+                failures.append(AudioError("stopped"))  # the feeder takes away what waits
                 with suppress(Full):
-                    waiting.put_nowait(None)
+                    waiting.put(None, timeout=1)
                 raise
         if failures:
             raise failures[0]

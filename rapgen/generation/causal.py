@@ -23,13 +23,14 @@ class CausalDecoder(Decoder):
         self.step = steps_until("flat", self.known_frames, books) if model.pattern == "flat" else self.known_frames
         self.window_start = self.window_end = 0
         self.steps: Steps | None = None
+        self.is_stopped = False  # nobody waits for more
 
     @torch.inference_mode()
     def advance(self, until: int) -> None:
         """Know every codebook of the frames before `until`."""
         pattern, books = self.model.pattern, self.model.target.num_codebooks
         last = steps_until(pattern, min(until, self.frames), books)
-        while self.step < last:
+        while self.step < last and not self.is_stopped:
             if self.steps is None or self.step >= self.window_end:
                 self._open_window()
             self._run(min(last, self.window_end, self.step + _AT_ONCE))

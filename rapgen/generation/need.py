@@ -31,7 +31,8 @@ def check_memory(lm: AudioLM, sampling: Samplings, *, beats: int, samples: int =
     audio = 2 * beats * lm.codec.channels * samples * _FLOAT  # in pieces, then joined
     _check(beats, audio + (caches if device.type == "cpu" else 0), free_memory(), "this machine")
     if device.type == "cuda":
-        _check(beats, caches, torch.cuda.mem_get_info(device)[0], f"'{device}'")
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, from beats before
+        _check(beats, caches, torch.cuda.mem_get_info(device)[0] + kept, f"'{device}'")
 
 
 def _check(beats: int, needed: int, free: int, where: str) -> None:

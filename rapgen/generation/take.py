@@ -53,7 +53,7 @@ class Take:
         self.form = WavFormat(lm.codec.channels, self.sample_rate, licences(lm.parts))
         self.lengths = [length_samples(p.prompt, self.sample_rate) for p in pieces]
         self.made = 0  # samples of the longest
-        self.elapsed_s = 0.0  # spent on making, not on what is done with it
+        self.elapsed_s = 0.0  # waited for what is made; what is done with it does not count
         hop = lm.codec.spec.hop_length
         if opening is not None and opening.codes.shape[1] * hop >= min(self.lengths):
             raise PromptError("the audio to go on from is as long as the beat is to be; ask for a longer beat")

@@ -13,8 +13,8 @@ import torch
 def one_thread() -> Iterator[None]:
     """One thread for torch's CPU operations, the former number afterwards.
 
-    Products of a few rows gain nothing from a second thread (2.2 times real time with one and with two), and threads
-    that share a core wait for each other at every product: two, held to one core, made 13 tokens a second, not 700.
+    Small operations gain little from a second thread, and threads that share a core wait for each other at every one:
+    two, held to one core, made 13 tokens a second, not 700.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -33,4 +33,12 @@ def threads_of_a_step(weight_bytes: int) -> int:
     Of 8 bit weights with guidance, 256 x 6 made 1,480 steps a second with one thread and 1,980 with two, 512 x 6 380
     and 560; the second core is worth more to FINE and the codec, which work beside a small model.
     """
-    return 1 if weight_bytes < _SMALL_STEP else int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    return 1 if weight_bytes < _SMALL_STEP else _cores()
+
+
+def _cores() -> int:
+    """Threads that may compute: as OMP_NUM_THREADS says (its first number), else cores that this process may use."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if asked.isdecimal() and int(asked):
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -36,6 +36,7 @@ class _Graph:
     graph: torch.cuda.CUDAGraph
     inputs: tuple[Tensor, ...]
     output: Tensor
+    turns: Tensor  # the rotary table, which the graph reads where it lies, also when the model has a longer one
 
     def replay(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """The call with other inputs; its output is overwritten by the next replay."""
@@ -53,8 +54,7 @@ class TorchSteps:
         self._net, target = engine.model.transformer, engine.model.target
         self._rows = items * (1 if sampling.guidance_scale == 1 else 2)
         self._cache = FixedCache(**self._net.cache_sizes(self._rows, room))
-        # Whole, and kept: graphs remember where it lies, and the model makes a longer one where it needs it.
-        self._turns = self._net.turn_table(room, self._cache.position.device)
+        self._device = self._cache.position.device
         self.logits = self._heads.new_zeros(self._rows, target.num_codebooks, target.codebook_size)
         self._graphs: dict[int, _Graph] = {}
 
@@ -86,11 +86,14 @@ class TorchSteps:
     def _replay(self, *inputs: Tensor) -> Tensor:
         span = self._cache.span
         if span not in self._graphs:
-            self._graphs[span] = _capture(self._draw, inputs)
+            # Grown now: a graph cannot. The call before the capture asks for a position, that within it for one more.
+            turns = self._net.turn_table(self._room + 1, self._device)
+            with torch.cuda.device(self._device):
+                self._graphs[span] = _capture(self._draw, inputs, turns)
         return self._graphs[span].replay(inputs)
 
 
-def _capture(function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> _Graph:
+def _capture(function: Callable[..., Tensor], inputs: tuple[Tensor, ...], turns: Tensor) -> _Graph:
     """A graph of a call. The call is made once before, as CUDA asks: twice at one position writes the same."""
     own = tuple(value.clone() for value in inputs)
     side = torch.cuda.Stream()
@@ -101,4 +104,4 @@ def _capture(function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> _Gr
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         output = function(*own)
-    return _Graph(graph, own, output)
+    return _Graph(graph, own, output, turns)

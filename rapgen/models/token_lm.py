@@ -244,7 +244,7 @@ def _summarise(found: Mapping[int, tuple[Tensor, Tensor]], books: int) -> tuple[
     right, counts = sum_over_ranks(tally)
     total = counts.sum().clamp(min=1)
     logs = {"accuracy": right.sum() / total, TOKENS: total}
-    seen = counts.nonzero()[:, 0].tolist()
+    seen = list(found) if len(found) == books else counts.nonzero()[:, 0].tolist()  # the latter waits for the device
     if len(seen) > 1:
-        logs |= {f"accuracy_book{q}": right[q] / counts[q] for q in seen}
+        logs |= {f"accuracy_book{q}": right[q] / counts[q].clamp(min=1) for q in seen}
     return torch.stack(losses).sum() * world_size() / total, logs

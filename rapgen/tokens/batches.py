@@ -53,8 +53,8 @@ class ClipOrder:
         """int64 [rows]: the clips of rows `first` and on."""
         count = len(self._ends)
         epochs = range(first // count, (first + rows - 1) // count + 1)
-        start = first - epochs.start * count
-        return np.concatenate([self._epoch(epoch) for epoch in epochs])[start : start + rows]
+        places = ((epoch, first - epoch * count) for epoch in epochs)
+        return np.concatenate([self._epoch(epoch)[max(0, at) : at + rows] for epoch, at in places])
 
     def _draw_epoch(self, epoch: int) -> np.ndarray:
         """The clips of an epoch: even steps, from a random start, over a line on which clip `i` ends at `ends[i]`."""

@@ -24,7 +24,7 @@ from rapgen.interfaces import Annotations
 from rapgen.paths import list_folder, local_copy, read_from, same_place
 
 _AS_JSON = TypeAdapter(Annotations)
-_WEIGHT = "annotations.weight"  # no stream is called so: names have no dots
+_WEIGHT = "annotations.weight"  # no stream is called so: behind a dot stands `codes` or `semantic` alone
 
 
 @dataclass(frozen=True)

@@ -15,20 +15,20 @@ T = TypeVar("T")
 @contextmanager
 def ahead(make: Callable[[int], T], numbers: Iterable[int]) -> Iterator[Iterator[T]]:
     """What `make` gives of each number, in order, one made ahead in a thread: `make` must be a pure function."""
-    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+    pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
 
-        def made() -> Iterator[T]:
-            remaining = iter(numbers)
-            coming = pool.submit(make, next(remaining))
-            for number in remaining:
-                ready, coming = coming, pool.submit(make, number)
-                yield ready.result()
-            yield coming.result()
+    def made() -> Iterator[T]:
+        remaining = iter(numbers)
+        coming = pool.submit(make, next(remaining))
+        for number in remaining:
+            ready, coming = coming, pool.submit(make, number)
+            yield ready.result()
+        yield coming.result()
 
-        try:
-            yield made()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    try:
+        yield made()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def pinned(batch: Any) -> Any:
@@ -38,7 +38,7 @@ def pinned(batch: Any) -> Any:
 
 def moved(batch: Any, device: torch.device) -> Any:
     """The tensors of a batch on a device; of pinned ones nobody waits for the copy."""
-    return _mapped(batch, lambda x: x.to(device, non_blocking=True))
+    return _mapped(batch, lambda x: x.to(device, non_blocking=x.is_pinned()))
 
 
 def pieces(batch: Any, count: int) -> list[Any]:

@@ -18,7 +18,7 @@ from torch import nn
 
 from rapgen.checkpoint import State, latest_checkpoint
 from rapgen.distributed import means_over_ranks, rank, world_size
-from rapgen.errors import ModelError
+from rapgen.errors import ModelError, is_out_of_memory
 from rapgen.identities import Parts, identities
 from rapgen.memory import keep_freed_memory
 from rapgen.schema import Training
@@ -85,7 +85,7 @@ def train(stage: Stage, folder: Path, *, seed: int, watch: Watch, pieces: int = 
             with _memory_told(stage.name):
                 figures = micro.gradients(batches)
                 norm = nn.utils.clip_grad_norm_(stage.model.parameters(), settings.clip_norm)
-                told = means_over_ranks(figures | {"grad_norm": whole(norm)})  # the one wait for the device in a step
+                told = means_over_ranks(figures | {"grad_norm": whole(norm)})  # waits for the device
                 _check(told["loss"], stage.name, step)
                 optimizer.step()
                 optimizer.zero_grad()
@@ -109,7 +109,7 @@ def _numbers(settings: Training, step: int) -> Iterator[int]:
 
 
 def _on_the_way(batch: Callable[[int], Arguments], device: torch.device) -> Callable[[int], Arguments]:
-    return batch if device.type == "cpu" else lambda number: pinned(batch(number))
+    return (lambda number: pinned(batch(number))) if device.type == "cuda" else batch
 
 
 @contextmanager
@@ -117,8 +117,8 @@ def _memory_told(stage: str) -> Iterator[None]:
     """ModelError in one line where there is not enough memory for a step, on a GPU or not."""
     try:
         yield
-    except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
             raise
         raise ModelError(
             f"{stage}: out of memory in a step; set stages.{stage}.batch_size lower (accumulate higher in its place), "

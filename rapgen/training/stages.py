@@ -25,7 +25,8 @@ from rapgen.tokens.names import CODES
 from rapgen.tokens.shards import Shards
 from rapgen.tokens.streams import TOKEN_STAGES, StageStreams, batch, crop_frames, make_model, stage_streams
 from rapgen.training.captions import captions, features_of, tokens_of
-from rapgen.training.loop import Arguments, Stage, step_seed
+from rapgen.training.loop import Stage, step_seed
+from rapgen.training.micro import Arguments
 from rapgen.training.run import Run
 from rapgen.training.speed import Work, token_flops
 
