@@ -112,14 +112,14 @@ def test_stages_are_timed_where_they_work(benchmarks: None, tmp_path: Path) -> N
     options = Namespace(width=64, layers=1, seconds=1)
     for patterns in audiolm.PATTERNS:
         model = audiolm.model_of(tmp_path / patterns, patterns, options)
-        advance = audiolm.audiolm.CausalDecoder.advance
+        advance = audiolm.CausalDecoder.advance
         start = time.perf_counter()
         spent = audiolm.our_seconds(model, 1)
         took_s = time.perf_counter() - start
         assert set(spent) == {"semantic", "coarse", "fine", "codes"}
         assert min(spent.values()) > 0
         assert sum(spent.values()) < took_s
-        assert audiolm.audiolm.CausalDecoder.advance is advance
+        assert audiolm.CausalDecoder.advance is advance
     assert model.models["fine"].pattern == "flat"
     assert audiolm.step_s(model, tmp_path, "fine") > 0
 
