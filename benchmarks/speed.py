@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("musicgen", "audiolm", "bandwidth", "generation", "codec")
+BENCHMARKS = ("musicgen", "audiolm", "bandwidth", "generation", "codec", "training")
 GOALS: tuple[tuple[str, str, str, float], ...] = (  # what, benchmark, figure, at least (under 0: at most)
     ("steps/s over transformers' MusicGen", "musicgen", "ratio", 5),
     ("8 s of codes over audiolm-pytorch, our patterns", "audiolm", "own ratio", 50),

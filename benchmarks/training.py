@@ -3,20 +3,19 @@
 The steps are those of the training loop (batches ahead, fused AdamW, averages), on made-up tokens. Steps and a plain
 product are timed in turn, so that both meet the same machine; the figures are medians.
 
-Run: python benchmarks/training.py --recipe boombox --stage coarse [--set stages.coarse.batch_size=4] [--rounds 5]
+Run: python benchmarks/training.py --recipe boombox --stage coarse [--set stages.coarse.batch_size=4] [--runs 5]
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
+import harness
 import torch
 
-from rapgen.distributed import world_size
 from rapgen.parts import build_parts
 from rapgen.recipe import load_recipe
 from rapgen.schema import Recipe, TokenStage
@@ -36,11 +35,11 @@ def made_up(recipe: Recipe, streams: StageStreams, settings: TokenStage) -> dict
     }
 
 
-def measure(recipe: Recipe, name: str, *, rounds: int, steps: int) -> str:
-    """One stage's speed, in a line, over `rounds` of `steps`."""
+def measure(recipe: Recipe, name: str, *, runs: int, steps: int) -> dict[str, float]:
+    """One stage's speed over `runs` of `steps`, told in a line."""
     settings: TokenStage = getattr(recipe.stages, name)
     settings = settings.model_copy(
-        update={"steps": (rounds + 1) * steps, "valid_every": 10**9, "checkpoint_every": 10**9}
+        update={"steps": (runs + 1) * steps, "valid_every": 10**9, "checkpoint_every": 10**9}
     )
     streams = stage_streams(recipe, build_parts(recipe), name)
     torch.manual_seed(recipe.seed)
@@ -66,27 +65,30 @@ def measure(recipe: Recipe, name: str, *, rounds: int, steps: int) -> str:
     tokens, flops = (n * settings.accumulate for n in (batch["target"].numel(), token_flops(model, batch)))
     told = peak_flops(device, dtype) if on_gpu else peak
     size = sum(p.numel() for p in model.parameters()) / 1e6
-    return (
+    print(
         f"{name:9} {size:7.1f} M  batch {settings.batch_size} x {settings.accumulate}  {1e3 * step_s:8.0f} ms a step  "
         f"{tokens / step_s:9,.0f} tokens/s  {flops / step_s / 1e12:7.3f} TFLOP/s  "
-        f"{flops / step_s / peak:4.0%} of a product's {peak / 1e12:.3f}  MFU {flops / step_s / told:4.0%}"
+        f"{flops / step_s / peak:4.0%} of a product's {peak / 1e12:.3f}  MFU {flops / step_s / told:4.0%}",
+        flush=True,
     )
+    return {f"{name} tokens/s": tokens / step_s, f"{name} mfu": flops / step_s / told}
 
 
 def main() -> None:
     """Print a line a stage."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = harness.parser(__doc__, runs=5)
     parser.add_argument("--recipe", default="boombox")
     parser.add_argument("--stage", choices=TOKEN_STAGES, action="append", help="all three, if none is named")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as of `rapgen train`")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=2, help="steps a round")
+    parser.add_argument("--steps", type=int, default=2, help="of a run (2)")
     given = parser.parse_args()
-    assert world_size() == 1
+    harness.print_machine()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    print(f"{given.recipe} on {device}, torch {torch.__version__}")
+    print(f"{given.recipe} on {device}")
+    figures: dict[str, float] = {}
     for name in given.stage or TOKEN_STAGES:
-        print(measure(load_recipe(given.recipe, given.set), name, rounds=given.rounds, steps=given.steps))
+        figures |= measure(load_recipe(given.recipe, given.set), name, runs=given.runs, steps=given.steps)
+    harness.finish(given, figures)
 
 
 if __name__ == "__main__":

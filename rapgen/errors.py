@@ -35,4 +35,7 @@ class LostError(RapgenError):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether it says that memory, the machine's or the accelerator's, has run out; told without importing torch."""
-    return type(error).__name__ in ("MemoryError", "OutOfMemoryError") or "DefaultCPUAllocator" in str(error)
+    if type(error).__name__ in ("MemoryError", "OutOfMemoryError"):
+        return True
+    told = str(error).lower()
+    return any(words in told for words in ("defaultcpuallocator", "cannot allocate memory", "failed to map segment"))

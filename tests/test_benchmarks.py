@@ -144,3 +144,10 @@ def test_bandwidth_runs(run: Callable[..., dict[str, float]]) -> None:
     figures = run("bandwidth", "--width", "64", "--layers", "1", "--seconds", "1")
     assert figures["share"] == pytest.approx(figures["steps/s"] * figures["weight_bytes"] / figures["memory, 1"])
     assert figures["weight_bytes"] > 64 * 4 * 2048  # the heads alone, at a byte each
+
+
+def test_training_runs(run: Callable[..., dict[str, float]]) -> None:
+    sizes = ("--set", "stages.coarse.model.layers=1", "--set", "stages.coarse.batch_size=1")
+    figures = run("training", "--recipe", "tiny", "--stage", "coarse", *sizes, "--steps", "1")
+    assert figures["coarse tokens/s"] > 0
+    assert figures["coarse mfu"] > 0

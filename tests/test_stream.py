@@ -263,14 +263,21 @@ def test_ctrl_c_in_a_pipe(tiny_run: Path) -> None:
     assert re.fullmatch(r"stopped; \d+\.\d s were made\n", err.decode())
 
 
-def test_a_closed_pipe_ends_it_quietly(tiny_run: Path) -> None:
+def test_a_closed_pipe_is_one_line(tiny_run: Path) -> None:
     process = start(tiny_run, "-o", "-")
     assert process.stdout is not None
     assert process.stdout.read(4) == b"RIFF"
     process.stdout.close()
     assert process.stderr is not None
-    assert process.stderr.read() == b""
-    assert process.wait(timeout=30) == 1  # as for every command of ours whose reader is gone
+    assert re.fullmatch(rb"error: who read the pipe has gone; \d+\.\d s were made\n", process.stderr.read())
+    assert process.wait(timeout=30) == 2
+
+
+def test_a_pipe_by_name_is_no_file_that_grows(tiny_run: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    done = rapgen("generate", "trap", "-m", tiny_run, "--stream", "-o", tmp_path / "pipe.wav")
+    assert done.exit_code == 2
+    assert "to write into a pipe: -o - >" in done.stderr
 
 
 def test_a_pipe_holds_the_file(tiny_run: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -30,6 +31,8 @@ def check_stream(output: Path | None, *, num: int, is_folder: bool) -> None:
 
         check_loudspeaker()
     elif output != STDOUT:
+        if output.exists() and not output.is_file():
+            raise AudioError(f"{output} is no file that can grow; to write into a pipe: -o - > {output}")
         check_output(output)
     elif sys.stdout.isatty():
         raise AudioError("-o - writes a WAV to stdout, which is your terminal; pipe it: -o - | ffplay -")
@@ -84,8 +87,12 @@ def _pipe(chunks: Iterator[list[np.ndarray]], take: Take) -> None:
     from rapgen.audio.wav import WavWriter
 
     wav = WavWriter(sys.stdout.buffer, take.form, num_samples=take.lengths[0])
-    for rows in chunks:
-        wav.write(rows[0])
+    try:
+        for rows in chunks:
+            wav.write(rows[0])
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails once more when it ends
+        raise AudioError(f"who read the pipe has gone; {take.made_s:.1f} s were made") from None
 
 
 def _told(take: Take, report: Report) -> Iterator[list[np.ndarray]]:

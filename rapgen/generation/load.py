@@ -49,6 +49,8 @@ def _check_device(name: str) -> None:
         torch.zeros(1, device=name).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).partition("\n")[0]
+        if reason.startswith("Expected one of"):  # and then all that torch ever ran on
+            reason = "there is no such kind"
         raise RapgenError(f"device '{name}' cannot be used ({reason}); try --device cpu") from None
 
 

@@ -42,7 +42,7 @@ class Wishes:
             check_text(self.negative, "the negative prompt")
         for name, value in self._sampling().items():
             if not 0 <= value < 1e6:
-                raise PromptError(f"{name} is {value}; give a number from 0 up")
+                raise PromptError(f"{name} is {value}; give a number from 0 up and under a million")
 
     def prompts(self, texts: Sequence[str]) -> list[Prompt]:
         """What is asked for in each of several lines, files read."""

@@ -95,7 +95,7 @@ def _device_memory() -> tuple[int, int, str]:
 
 
 def _gb(size: int) -> str:
-    return f"{size / 1e9:.3g} GB"
+    return f"{size / 1e9:,.0f} GB" if size >= 1e11 else f"{size / 1e9:.3g} GB"
 
 
 def _mends(settings: Training, stage: str) -> str:

@@ -21,7 +21,7 @@ from rapgen.schema import STAGES
 from rapgen.tokens.collect import collect, stored_clip, stored_clips
 from rapgen.tokens.shards import Shards
 from rapgen.tokens.tokenize import tokenize
-from rapgen.training.fit import fit
+from rapgen.training.fit import Plan, fit
 from rapgen.training.loop import Watch, train
 from rapgen.training.run import SPLITS, Run
 from rapgen.training.stages import make_stage, seed_weights, trained_module
@@ -45,29 +45,36 @@ def train_stages(run: Run, names: tuple[str, ...], report: Reporter) -> None:
     """Train the named stages in order, with the data and tokens they need.
 
     Processes that train together all call this; what is prepared is prepared by rank 0. Raises ModelError where an
-    earlier stage has not been trained.
+    earlier stage has not been trained; RapgenError, before anything is made, where one does not fit into memory.
     """
+    names = _trained_here(run, names)
+    plans = {name: fit(run.recipe, build_parts(run.recipe), name) for name in names}
     if is_main() and not (run.folder / "recipe.yaml").is_file():
         run.save_recipe()
     with main_first():
         take_parts(run)
         prepare_audio(run, report)
-    for name in [n for n in STAGES if n in names]:
-        if name in ("codec", "mulan") and run.recipe.start_from is not None:
-            if len(names) == 1:
-                brought = f"the recipe starts from '{run.recipe.start_from}', which brings {name}"
-                raise RecipeError(f"{brought}; take `start_from` out to train it")
-            continue
-        if name == "codec" and len(names) > 1 and not isinstance(build_parts(run.recipe)[name].component, Trainable):
-            continue
+    for name in names:
         if name in ("codec", "mulan"):
-            _train_part(run, name, report)
+            _train_part(run, name, plans[name], report)
         else:
             with main_first():
                 parts = prepare_tokens(run, report)
-            _run_loop(run, name, parts, report)
+            _run_loop(run, name, parts, plans[name], report)
     if is_main():
         run.save_recipe()  # only now: what does not fit the run has been refused
+
+
+def _trained_here(run: Run, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The named stages in order, but those that the recipe brings trained where others are named too."""
+    if run.recipe.start_from is not None:
+        if names in (("codec",), ("mulan",)):
+            brought = f"the recipe starts from '{run.recipe.start_from}', which brings {names[0]}"
+            raise RecipeError(f"{brought}; take `start_from` out to train it")
+        names = tuple(name for name in names if name not in ("codec", "mulan"))
+    elif len(names) > 1 and not isinstance(build_parts(run.recipe)["codec"].component, Trainable):
+        names = tuple(name for name in names if name != "codec")
+    return tuple(name for name in STAGES if name in names)
 
 
 def take_parts(run: Run) -> None:
@@ -142,20 +149,19 @@ def _fit(run: Run, key: str, part: Part, report: Reporter) -> None:
     save_part(run.folder, key, part)
 
 
-def _run_loop(run: Run, name: str, parts: Parts, report: Reporter) -> None:
+def _run_loop(run: Run, name: str, parts: Parts, plan: Plan, report: Reporter) -> None:
     stage = make_stage(run, name, parts)
-    plan = fit(run.recipe, build_parts(run.recipe), name)
     if isinstance(stage.model, TokenLM):
         stage.model.transformer.checkpointing |= plan.checkpointing
     watch = report.training(name, stage.settings.steps)
     train(stage, run.stage(name), seed=run.recipe.seed, watch=watch, pieces=plan.pieces)
 
 
-def _train_part(run: Run, name: str, report: Reporter) -> None:
+def _train_part(run: Run, name: str, plan: Plan, report: Reporter) -> None:
     """Train CODEC or MULAN, then freeze what came out as a part of the run."""
     seed_weights(run, name)
     parts = build_parts(run.recipe)
-    _run_loop(run, name, parts, report)
+    _run_loop(run, name, parts, plan, report)
     if is_main():
         _freeze_trained(run, name, report)
     wait_for_all()
