@@ -9,8 +9,8 @@ import torch
 import yaml
 
 from rapgen.checkpoint import find_model, latest_checkpoint, read_meta
-from rapgen.generation.decoders import window_of
 from rapgen.generation.masked import pass_plan
+from rapgen.generation.need import cache_bytes
 from rapgen.identities import Parts
 from rapgen.interfaces import TokenSpec, Trainable, TunableTextEncoder
 from rapgen.models.mulan import MuLaNPart
@@ -19,7 +19,7 @@ from rapgen.parts import build_parts
 from rapgen.recipe import load_recipe
 from rapgen.schema import STAGES, Recipe
 from rapgen.tokens.streams import TOKEN_STAGES, StageStreams, block_frames, crop_frames, make_model, stage_streams
-from rapgen.training.estimate import example_batch, training_memory
+from rapgen.training.estimate import training_memory
 
 _BOX = 8  # GPUs of the machine that memory is told for beside a single one
 
@@ -92,10 +92,8 @@ def _cache_bytes(recipe: Recipe, streams: StageStreams, model: TokenLM) -> int:
     settings = getattr(recipe.stages, streams.stage)
     if settings.pattern == "masked":
         return 0
-    _, window = window_of(model, crop_frames(settings, model.target), 0)
-    prefix = model.embed_prefix(example_batch(streams, settings)).shape[1]
-    rows = 1 if getattr(recipe.sampling, streams.stage).guidance_scale == 1 else 2
-    return model.transformer.make_cache(rows, prefix + window).nbytes
+    guidance_scale = getattr(recipe.sampling, streams.stage).guidance_scale
+    return cache_bytes(model, crop_frames(settings, model.target), guidance_scale)
 
 
 def describe_stage(stage: str, recipe: str | None, model: str | None) -> str:

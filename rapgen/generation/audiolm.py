@@ -91,10 +91,14 @@ class AudioLM:
         if codes is not None and first + codes.shape[1] > played:
             yield decode(first + codes.shape[1])
 
+    @property
+    def segment_frames(self) -> int:
+        """Frames that the codec decodes together, counted from the start."""
+        return int(getattr(self.codec, "segment_frames", 1))
+
     def _segments(self, frames: int) -> int:
         """The frames of whole segments among the first `frames`."""
-        segment = getattr(self.codec, "segment_frames", 1)
-        return max(0, frames) // segment * segment
+        return max(0, frames) // self.segment_frames * self.segment_frames
 
     @torch.inference_mode()
     def tokenize(self, audio: Tensor) -> Opening:

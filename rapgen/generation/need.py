@@ -48,10 +48,15 @@ def _caches(lm: AudioLM, sampling: Samplings) -> Iterator[int]:
     """Bytes of keys and values for one beat, of each stage that keeps any."""
     for stage, model in lm.models.items():
         if model.pattern != "masked":
-            net, crop = model.transformer, crop_frames(getattr(lm.recipe.stages, stage), model.target)
-            rows = 1 if getattr(sampling, stage).guidance_scale == 1 else 2
-            room = window_of(model, crop, 0)[1] + _prefix(model, crop)
-            yield 2 * len(net.blocks) * rows * room * net.width * _FLOAT
+            crop = crop_frames(getattr(lm.recipe.stages, stage), model.target)
+            yield cache_bytes(model, crop, getattr(sampling, stage).guidance_scale)
+
+
+def cache_bytes(model: TokenLM, crop: int, guidance_scale: float) -> int:
+    """Keys and values of one piece in a full window of `crop` frames, of a causal model on any device."""
+    net, rows = model.transformer, 1 if guidance_scale == 1 else 2
+    room = window_of(model, crop, 0)[1] + _prefix(model, crop)
+    return 2 * len(net.blocks) * rows * room * net.width * _FLOAT
 
 
 def _prefix(model: TokenLM, crop: int) -> int:

@@ -59,8 +59,7 @@ class Take:
             raise PromptError("the audio to go on from is as long as the beat is to be; ask for a longer beat")
         # What the codec hears on the right of the last frame, so that a beat ends alike whatever is made beside it.
         frames = -(-max(self.lengths) // hop) + lm.codec.context_frames[1]
-        segment = getattr(lm.codec, "segment_frames", 1)
-        self._frames = -(-frames // segment) * segment
+        self._frames = -(-frames // lm.segment_frames) * lm.segment_frames
 
     def __iter__(self) -> Iterator[list[np.ndarray]]:
         """What has come of each beat, f32 [C, n]: about a second, n = 0 once it is whole."""
